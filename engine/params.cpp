@@ -1,0 +1,71 @@
+#include "engine/params.h"
+
+#include <algorithm>
+
+#include "engine/rng.h"
+
+namespace eng {
+
+Param* ParamStore::add(const std::string& name, Shape shape, Init init, ParamGroup group, bool decay) {
+    const std::string path = scope_path();
+    Param p;
+    p.name = path.empty() ? name : path + "." + name;
+    ENG_CHECK(!master.defined(), "parameters", p.name, " was declared after finalize()");
+    ENG_CHECK(!find(p.name), "parameters", p.name, " was declared twice");
+    p.shape = shape;
+    p.init = init;
+    p.group = group;
+    p.decay = decay;
+    params_.push_back(std::move(p));
+    return &params_.back();
+}
+
+Param* ParamStore::find(const std::string& name) {
+    auto it = std::find_if(params_.begin(), params_.end(), [&](const Param& p) { return p.name == name; });
+    return it == params_.end() ? nullptr : &*it;
+}
+
+std::int64_t ParamStore::numel() const {
+    std::int64_t n = 0;
+    for (const Param& p : params_) n += p.shape.numel();
+    return n;
+}
+
+void ParamStore::finalize(std::uint64_t seed) {
+    constexpr std::int64_t align = 128;  // elements: 256 bytes of bf16
+    std::int64_t total = 0;
+    for (Param& p : params_) {
+        p.offset = total;
+        total += (p.shape.numel() + align - 1) / align * align;
+    }
+    master = Tensor(arena_, {total}, master_dtype());
+    grad = Tensor(arena_, {total}, master_dtype());
+    compute = compute_ == master_dtype() ? master : Tensor(arena_, {total}, compute_);
+    std::memset(master.raw(), 0, master.bytes());
+    zero_grad();
+    for (Param& p : params_) {
+        const std::int64_t n = p.shape.numel();
+        p.master = master.slice(p.offset, n).view(p.shape);
+        p.grad = grad.slice(p.offset, n).view(p.shape);
+        p.compute = compute.slice(p.offset, n).view(p.shape);
+        const std::uint64_t stream = stream_of(p.name);
+        dispatch_float(master_dtype(), "parameters", [&](auto tag) {
+            auto* w = p.master.as<decltype(tag)>();
+            for (std::int64_t i = 0; i < n; ++i)
+                w[i] = decltype(tag)(p.init.kind == Init::Kind::normal ? p.init.value * normal(seed, stream, i)
+                                                                       : p.init.value);
+        });
+    }
+    refresh_compute();
+}
+
+void ParamStore::zero_grad() { std::memset(grad.raw(), 0, grad.bytes()); }
+
+void ParamStore::refresh_compute() {
+    if (compute_ != DType::bf16) return;
+    const float* m = master.as<float>();
+    bf16* c = compute.as<bf16>();
+    for (std::int64_t i = 0; i < master.numel(); ++i) c[i] = bf16(m[i]);
+}
+
+}  // namespace eng

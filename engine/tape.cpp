@@ -1,0 +1,102 @@
+#include "engine/tape.h"
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+namespace eng {
+namespace {
+
+struct Range {
+    double lo = std::numeric_limits<double>::infinity(), hi = -lo;
+    std::int64_t nan = 0, inf = 0;
+};
+
+Range scan(const Tensor& t) {
+    Range r;
+    dispatch_float(t.dtype(), "numerics check", [&](auto tag) {
+        const auto* p = t.as<decltype(tag)>();
+        for (std::int64_t i = 0; i < t.numel(); ++i) {
+            const double v = double(p[i]);
+            if (std::isnan(v)) ++r.nan;
+            else if (std::isinf(v)) ++r.inf;
+            else r.lo = std::min(r.lo, v), r.hi = std::max(r.hi, v);
+        }
+    });
+    return r;
+}
+bool is_float(const Tensor& t) { return t.defined() && t.dtype() != DType::i32 && t.dtype() != DType::u8; }
+
+}  // namespace
+
+std::string range_of(const Tensor& t) {
+    const Range r = scan(t);
+    std::ostringstream os;
+    os << t.shape() << " " << r.lo << " .. " << r.hi;
+    if (r.nan || r.inf) os << ", " << r.nan << " NaN, " << r.inf << " inf";
+    return os.str();
+}
+bool all_finite(const Tensor& t) {
+    const Range r = scan(t);
+    return r.nan + r.inf == 0;
+}
+
+void Tape::check_forward(const char* op, const std::vector<Tensor>& in, const Tensor& out) {
+    if (!is_float(out) || all_finite(out)) return;
+    std::ostringstream os;
+    for (const Tensor& t : in)
+        if (is_float(t)) os << "  input " << range_of(t);
+    fail(op, "the first output that is not finite: ", range_of(out), ";", os.str());
+}
+
+void Tape::check_backward(const Node& n) {
+    for (std::size_t i = 0; i < n.in.size(); ++i) {
+        const Tensor g = n.in[i].param ? n.in[i].param->grad : n.in[i].value >= 0 ? grads_[n.in[i].value] : Tensor{};
+        if (g.defined() && !all_finite(g))
+            fail(n.op, "the first gradient that is not finite: input ", i, " ", range_of(g), "  [in ", n.scope, "]");
+    }
+}
+
+std::size_t Tape::saved_bytes() const {
+    std::size_t n = 0;
+    for (const auto& [scope, bytes] : saved_bytes_by_scope()) n += bytes;
+    return n;
+}
+
+// A tensor saved by several nodes is charged to the first of them.
+std::map<std::string, std::size_t> Tape::saved_bytes_by_scope() const {
+    std::set<const void*> seen;
+    std::map<std::string, std::size_t> bytes;
+    for (const Node& n : nodes_)
+        for (const Tensor& t : n.saved)
+            if (t.defined() && !t.param && seen.insert(t.raw()).second) bytes[n.scope] += t.bytes();
+    return bytes;
+}
+
+Grad Backward::grad(int i) const {
+    if (!needs(i)) return {};
+    const Route& in = node_.in[i];
+    if (in.param) return {in.param->grad.view(in.shape), Mode::accumulate};
+    Tensor& slot = tape_.grads_[in.value];
+    if (slot.defined()) return {slot.view(in.shape), Mode::accumulate};
+    slot = Tensor(*in.arena, in.shape, in.dtype);
+    return {slot, Mode::write};
+}
+
+void Tape::backward(const Tensor& root, const Tensor& seed) {
+    ENG_CHECK(root.value >= 0, "backward", "the loss was not recorded on this tape");
+    ENG_CHECK(seed.numel() == root.numel(), "backward", "a seed of ", seed.shape(), " for a root of ", root.shape());
+    grads_[root.value] = seed;
+    while (!nodes_.empty()) {
+        Node n = std::move(nodes_.back());  // moved out: saved tensors free as soon as the rule returns
+        nodes_.pop_back();
+        Tensor g = std::exchange(grads_[n.out], {});
+        if (!g.defined()) continue;  // nothing downstream asked for it
+        Backward b(*this, n, g.view(n.out_shape));
+        g = {};
+        n.thunk ? n.thunk(b) : n.fn(b);
+        if (check_numerics) check_backward(n);
+    }
+}
+
+}  // namespace eng

@@ -1,0 +1,123 @@
+// Multi-head attention over sequences: self and cross, causal or not, uniform, ragged or paired - one kernel pair.
+#include <cmath>
+
+#include "ops/host.h"
+
+namespace eng {
+
+Tensor indices(Arena& arena, const std::vector<std::int32_t>& values) {
+    Tensor t(arena, Shape{std::int64_t(values.size())}, DType::i32);
+    std::memcpy(t.raw(), values.data(), t.bytes());
+    return t;
+}
+
+Seqs make_seqs(Arena& arena, std::vector<std::int32_t> begin, std::vector<std::int32_t> len, bool shared) {
+    Seqs s;
+    std::vector<std::int32_t> packed;
+    s.count = int(begin.size());
+    for (const std::int32_t n : len) {
+        packed.push_back(std::int32_t(s.total));
+        s.total += n;
+        s.max_len = std::max(s.max_len, int(n));
+    }
+    s.begin = indices(arena, begin), s.len = indices(arena, len), s.out = indices(arena, packed);
+    s.shared = shared;
+    s.host_begin = std::move(begin), s.host_len = std::move(len);
+    return s;
+}
+Seqs packed_seqs(Arena& arena, const std::vector<std::int32_t>& lens) {
+    std::vector<std::int32_t> begin;
+    std::int32_t at = 0;
+    for (const std::int32_t n : lens) begin.push_back(at), at += n;
+    return make_seqs(arena, std::move(begin), lens, false);
+}
+Seqs uniform_seqs(Arena& arena, int count, int len, int first, int stride) {
+    std::vector<std::int32_t> begin;
+    for (int i = 0; i < count; ++i) begin.push_back(first + i * (stride ? stride : len));
+    return make_seqs(arena, std::move(begin), std::vector<std::int32_t>(count, len), false);
+}
+Seqs pick(Arena& arena, const Seqs& s, const std::vector<std::int32_t>& which) {
+    std::vector<std::int32_t> begin, len;
+    for (const std::int32_t i : which) {
+        ENG_CHECK(i >= 0 && i < s.count, "pick", "sequence ", i, " of ", s.count);
+        begin.push_back(s.host_begin[i]), len.push_back(s.host_len[i]);
+    }
+    return make_seqs(arena, std::move(begin), std::move(len), true);
+}
+
+namespace {
+
+struct Attrs { int heads; double scale; bool causal, shared; };
+
+AttentionSeqs args_of(const Seqs& q, const Seqs& k) {
+    return {in(q.begin), in(q.len), in(q.out), in(k.begin), in(k.len), q.shared || k.shared};
+}
+double score_scale(std::int64_t width, int heads) { return 1.0 / std::sqrt(double(width / heads)); }
+
+void check_rows(const char* op, const Seqs& s, std::int64_t rows, const char* side) {
+    for (int i = 0; i < s.count; ++i)
+        ENG_CHECK(s.host_len[i] > 0 && s.host_begin[i] >= 0 && s.host_begin[i] + s.host_len[i] <= rows, op, side,
+                  " sequence ", i, " has rows ", s.host_begin[i], " to ", s.host_begin[i] + s.host_len[i], " of ", rows);
+}
+
+// The views a backward rule rebuilds from saved(2..6): begin/len of queries and keys, packed output rows.
+AttentionSeqs saved_seqs(const Backward& b, int first, bool shared) {
+    return {in(b.saved(first)), in(b.saved(first + 1)), in(b.saved(first + 2)), in(b.saved(first + 3)), in(b.saved(first + 4)), shared};
+}
+
+}  // namespace
+
+Tensor self_attention(const Tensor& qkv, const Seqs& s, int heads, bool causal) {
+    const std::int64_t C = qkv.cols() / 3;
+    ENG_CHECK(qkv.cols() % 3 == 0 && heads > 0 && C % heads == 0, "self_attention", "qkv ", qkv.shape(), " with ", heads, " heads");
+    ENG_CHECK(!s.shared && s.total == qkv.rows(), "self_attention", s.total, " rows in sequences of ", qkv.shape());
+    check_rows("self_attention", s, qkv.rows(), "a");
+    const Attrs at{heads, score_scale(C, heads), causal, false};
+    const Tensor y = qkv.like(Shape{s.total, C}), lse = qkv.like(Shape{s.total, heads}, stats_dtype(qkv.dtype()));
+    const View v = in(qkv);
+    run_attention_forward(qkv.device(), {columns(v, 0, C), columns(v, C, C), columns(v, 2 * C, C), args_of(s, s), out(y), out(lse), heads, at.scale, causal});
+    if (!wants_grad({&qkv})) return y;
+    return Tape::recording->record("self_attention", {qkv}, y, {qkv, y, lse, s.begin, s.len, s.out, s.begin, s.len}, at, [](Backward& b) {
+        const Attrs at = b.attrs<Attrs>();
+        const View v = in(b.saved(0));
+        const std::int64_t C = v.cols / 3;
+        const Out d = out(b.grad(0));
+        run_attention_backward(b.gout.device(), {in(b.gout), columns(v, 0, C), columns(v, C, C), columns(v, 2 * C, C), in(b.saved(1)), in(b.saved(2)),
+                                                 saved_seqs(b, 3, false), columns(d, 0, C), columns(d, C, C), columns(d, 2 * C, C), at.heads, at.scale, at.causal});
+    });
+}
+
+static void check_cross(const char* op, const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads) {
+    const std::int64_t C = q.cols();
+    ENG_CHECK(kv.cols() == 2 * C && heads > 0 && C % heads == 0 && kv.dtype() == q.dtype(), op, "q ", q.shape(), " kv ",
+              kv.shape(), " with ", heads, " heads (want q[.,C] kv[.,2C])");
+    ENG_CHECK(qs.count == ks.count, op, qs.count, " query sequences against ", ks.count, " key sequences");
+    check_rows(op, qs, q.rows(), "query");
+    check_rows(op, ks, kv.rows(), "key");
+}
+
+Tensor cross_attention(const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads) {
+    check_cross("cross_attention", q, kv, qs, ks, heads);
+    const std::int64_t C = q.cols();
+    const Attrs at{heads, score_scale(C, heads), false, qs.shared || ks.shared};
+    const Tensor y = q.like(Shape{qs.total, C}), lse = q.like(Shape{qs.total, heads}, stats_dtype(q.dtype()));
+    run_attention_forward(q.device(), {in(q), columns(in(kv), 0, C), columns(in(kv), C, C), args_of(qs, ks), out(y), out(lse), heads, at.scale, false});
+    if (!wants_grad({&q, &kv})) return y;
+    return Tape::recording->record("cross_attention", {q, kv}, y, {q, kv, y, lse, qs.begin, qs.len, qs.out, ks.begin, ks.len}, at, [](Backward& b) {
+        const Attrs at = b.attrs<Attrs>();
+        const View q = in(b.saved(0)), kv = in(b.saved(1));
+        const std::int64_t C = q.cols;
+        const Out dkv = out(b.grad(1));
+        run_attention_backward(b.gout.device(), {in(b.gout), q, columns(kv, 0, C), columns(kv, C, C), in(b.saved(2)), in(b.saved(3)),
+                                                 saved_seqs(b, 4, at.shared), out(b.grad(0)), columns(dkv, 0, C), columns(dkv, C, C), at.heads, at.scale, false});
+    });
+}
+
+Tensor cross_attention_map(const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads) {
+    check_cross("cross_attention_map", q, kv, qs, ks, heads);
+    const Tensor map = q.like(Shape{qs.total, ks.max_len}, stats_dtype(q.dtype()));
+    run_attention_map(q.device(), {in(q), columns(in(kv), 0, q.cols()), args_of(qs, ks), out(map), heads, score_scale(q.cols(), heads)});
+    return map;
+}
+
+}  // namespace eng

@@ -1,0 +1,141 @@
+#include "ops/cases.h"
+
+namespace eng {
+namespace {
+
+using In = const std::vector<Tensor>&;
+
+std::vector<std::int32_t> counted(std::int64_t n, int step, int modulus) {
+    std::vector<std::int32_t> v;
+    for (std::int64_t i = 0; i < n; ++i) v.push_back(std::int32_t((i * step + 3) % modulus));
+    return v;
+}
+Tensor targets(Arena& a, std::int64_t n, int classes) { return indices(a, counted(n, 7, classes)); }
+
+// 1 on the diagonal and on a second positive, -1 in a corner: identities with several pictures, absent candidates.
+Tensor match_table(Arena& a, int rows, int cols) {
+    std::vector<std::int32_t> m(std::size_t(rows * cols), 0);
+    for (int r = 0; r < rows; ++r) {
+        m[r * cols + r % cols] = 1;
+        if (r % 3 == 1) m[r * cols + (r + 2) % cols] = 1;
+        if (r % 4 == 2) m[r * cols + (r + 1) % cols] = -1;
+    }
+    return indices(a, m).view({rows, cols});
+}
+
+Tensor pixels(Arena& a, int images, const PatchGeometry& g) {
+    Tensor t(a, {images, g.height, g.width, 3}, DType::u8);
+    for (std::int64_t i = 0; i < t.numel(); ++i) t.as<std::uint8_t>()[i] = std::uint8_t(i * 37 % 251);
+    return t;
+}
+
+// Two images of 5 and 3 tokens, three texts of 2, 1 and 3 prompts, all six pairs: rows are shared between pairs.
+Tensor paired_attention(Arena& a, In x) {
+    const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 1, 3});
+    return cross_attention(x[0], x[1], pick(a, texts, {0, 1, 2, 0, 1, 2}), pick(a, images, {0, 0, 0, 1, 1, 1}), 2);
+}
+
+void add_elementwise(std::vector<Case>& c) {
+    c.push_back({"add", {{5, 7}, {5, 7}}, [](Arena&, In x) { return add(x[0], x[1]); }});
+    c.push_back({"add of one tensor twice", {{5, 7}}, [](Arena&, In x) { return add(x[0], x[0]); }});
+    c.push_back({"mul", {{1, 193}, {1, 193}}, [](Arena&, In x) { return mul(x[0], x[1]); }});
+    c.push_back({"mul of one tensor twice", {{3, 3}}, [](Arena&, In x) { return mul(x[0], x[0]); }});
+    c.push_back({"scale", {{13, 1}}, [](Arena&, In x) { return scale(x[0], -0.37); }});
+    c.push_back({"transpose", {{5, 193}}, [](Arena&, In x) { return transpose(x[0]); }});
+    c.push_back({"dropout", {{7, 31}}, [](Arena&, In x) { return dropout(x[0], 0.25f, 5, 9); }});
+    c.push_back({"quick_gelu", {{5, 33}}, [](Arena&, In x) { return quick_gelu(x[0]); }});
+    c.push_back({"exp_scale", {{5, 7}, {1}}, [](Arena&, In x) { return exp_scale(x[0], x[1]); }, 35, 4});  // exp of a rounded input
+    c.push_back({"sum", {{5, 7}}, [](Arena&, In x) { return sum(x[0]); }, 35});
+    c.push_back({"mean", {{193, 31}}, [](Arena&, In x) { return mean(mul(x[0], x[0])); }, 5983});
+    c.push_back({"row_dot", {{5, 33}, {5, 33}}, [](Arena&, In x) { return row_dot(x[0], x[1]); }, 33});
+    c.push_back({"checkpoint", {{5, 16}}, [](Arena&, In x) {
+        return checkpoint([](In t) { return quick_gelu(add(t[0], quick_gelu(t[0]))); }, {x[0]});
+    }, 16, 3});  // four roundings in a row
+}
+
+void add_matrix(std::vector<Case>& c) {
+    c.push_back({"linear", {{5, 7}, {3, 7}, {3}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }});
+    c.push_back({"linear without bias", {{1, 193}, {31, 193}}, [](Arena&, In x) { return linear(x[0], x[1]); }, 193});
+    c.push_back({"linear with residual", {{17, 64}, {33, 64}, {33}, {17, 33}}, [](Arena&, In x) { return linear(x[0], x[1], x[2], x[3]); }, 64});
+    c.push_back({"linear to one", {{6, 5}, {1, 5}, {1}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }});
+    c.push_back({"linear_quick_gelu", {{9, 13}, {29, 13}, {29}}, [](Arena&, In x) { return linear_quick_gelu(x[0], x[1], x[2]); }, 29, 3});  // the activation of a rounded value
+    c.push_back({"matmul", {{5, 11}, {11, 3}}, [](Arena&, In x) { return matmul(x[0], x[1]); }, 11});
+    c.push_back({"layer_norm odd width", {{4, 31}, {31}, {31}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 31, 2});  // gradients pass two means
+    c.push_back({"layer_norm one row", {{1, 5}, {5}, {5}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 16, 2});
+    c.push_back({"layer_norm many rows", {{193, 64}, {64}, {64}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 193, 2});
+    c.push_back({"l2_normalize", {{5, 33}}, [](Arena&, In x) { return l2_normalize(x[0]); }, 33, 2});
+}
+
+void add_sequences(std::vector<Case>& c) {
+    // Attention's tolerance counts the chain scores -> softmax -> values -> gradient of scores.
+    c.push_back({"attention ragged", {{9, 24}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {4, 1, 4}), 2, false); }, 16, 4});
+    c.push_back({"attention causal", {{9, 24}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {2, 7}), 2, true); }, 16, 4});
+    c.push_back({"attention of one token", {{1, 15}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {1}), 1, true); }, 16, 4});
+    c.push_back({"attention long", {{193, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {193}), 1, false); }, 193, 4});
+    c.push_back({"attention cross", {{5, 8}, {9, 16}}, [](Arena& a, In x) { return cross_attention(x[0], x[1], packed_seqs(a, {2, 3}), packed_seqs(a, {6, 3}), 4); }, 16, 4});
+    c.push_back({"attention over pairs", {{6, 8}, {8, 16}}, paired_attention, 32, 4});
+    c.push_back({"attention that skips rows", {{4, 6}, {10, 12}}, [](Arena& a, In x) {
+        return cross_attention(x[0], x[1], uniform_seqs(a, 2, 2), uniform_seqs(a, 2, 4, 1, 5), 1);
+    }, 16, 4});
+    c.push_back({"gather_rows with repeats", {{5, 7}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, {4, 0, 0, 2, 4, 4})); }});
+    c.push_back({"segment_max", {{11, 7}}, [](Arena& a, In x) { return segment_max(x[0], packed_seqs(a, {3, 1, 7})); }});
+    c.push_back({"segment_max that skips rows", {{10, 3}}, [](Arena& a, In x) { return segment_max(x[0], uniform_seqs(a, 2, 4, 1, 5)); }});
+    c.push_back({"embed_tokens", {{13, 5}, {7, 5}}, [](Arena& a, In x) {
+        return embed_tokens(indices(a, {12, 3, 3, 0, 5}), indices(a, {0, 1, 2, 0, 1}), x[0], x[1]);
+    }});
+    c.push_back({"add_class_and_positions", {{6, 5}, {5}, {4, 5}}, [](Arena&, In x) { return add_class_and_positions(x[0], x[1], x[2]); }});
+    c.push_back({"cross_attention_map", {{6, 8}, {8, 16}}, [](Arena& a, In x) {
+        const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 4});
+        return cross_attention_map(x[0], x[1], texts, images, 2);
+    }, 16, 4, 0, false});
+    c.push_back({"patchify", {{1}}, [](Arena& a, In x) {
+        const PatchGeometry g{13, 9, 4, 3};
+        return patchify(pixels(a, 3, g), indices(a, {1, 2, -1, 3, 2, 5, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -2, 3, 0, 0, 0, 0, 0}).view({3, 8}), g, x[0].dtype());
+    }, 16, 1, 0, false});
+}
+
+void add_heads(std::vector<Case>& c) {
+    for (const auto sim : {Similarity::dot, Similarity::cosine})
+        for (const auto norm : {WeightNorm::softmax, WeightNorm::sigmoid})
+            c.push_back({std::string("focus ") + (sim == Similarity::dot ? "dot " : "cosine ") + (norm == WeightNorm::softmax ? "softmax" : "sigmoid"),
+                         {{3, 31}, {9, 31}}, [=](Arena& a, In x) { return focus(x[0], x[1], packed_seqs(a, {5, 1, 3}), sim, norm); }, 31, 4});
+    c.push_back({"softmax_xent", {{6, 11}}, [](Arena& a, In x) { return softmax_xent(x[0], targets(a, 6, 11)); }, 11, 2});
+    c.push_back({"softmax_xent one class", {{3, 1}}, [](Arena& a, In x) { return softmax_xent(scale(x[0], 1), targets(a, 3, 1)); }, 11, 2, 0, false});
+    c.push_back({"matching_loss", {{7, 7}}, [](Arena& a, In x) { return matching_loss(x[0], match_table(a, 7, 7), 1.0); }, 16, 4});
+    c.push_back({"matching_loss with temperature", {{5, 13}}, [](Arena& a, In x) { return matching_loss(l2_normalize(x[0]), match_table(a, 5, 13), 8.0); }, 16, 24});  // scores are multiplied by 8, and rounded before
+}
+
+double linear_flops(double n, double c, double o) { return 2 * n * c * o; }
+
+}  // namespace
+
+std::vector<Case> all_cases() {
+    std::vector<Case> c;
+    add_elementwise(c);
+    add_matrix(c);
+    add_sequences(c);
+    add_heads(c);
+    return c;
+}
+
+// Shapes of ViT-B/16 at 384x128 (batch 8) and of the demo preset (batch 64).
+std::vector<Case> bench_cases() {
+    std::vector<Case> c;
+    for (const std::int64_t n : {1544, 4672}) {
+        const std::int64_t w = n == 1544 ? 768 : 128, h = w / 64, len = n == 1544 ? 193 : 73;
+        const std::string at = " " + std::to_string(n) + "x" + std::to_string(w);
+        c.push_back({"linear" + at, {{n, w}, {3 * w, w}, {3 * w}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }, 16, 1, linear_flops(n, w, 3 * w)});
+        c.push_back({"linear_quick_gelu" + at, {{n, w}, {4 * w, w}, {4 * w}}, [](Arena&, In x) { return linear_quick_gelu(x[0], x[1], x[2]); }, 16, 1, linear_flops(n, w, 4 * w)});
+        c.push_back({"layer_norm" + at, {{n, w}, {w}, {w}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 16, 1, 8.0 * n * w});
+        c.push_back({"add" + at, {{n, w}, {n, w}}, [](Arena&, In x) { return add(x[0], x[1]); }, 16, 1, 1.0 * n * w});
+        c.push_back({"quick_gelu" + at, {{n, 4 * w}}, [](Arena&, In x) { return quick_gelu(x[0]); }, 16, 1, 16.0 * n * w});
+        c.push_back({"self_attention" + at, {{n, 3 * w}}, [=](Arena& a, In x) { return self_attention(x[0], uniform_seqs(a, int(n / len), int(len)), int(h), false); }, 16, 1, 4.0 * n * len * w});
+        c.push_back({"l2_normalize" + at, {{n, w}}, [](Arena&, In x) { return l2_normalize(x[0]); }, 16, 1, 3.0 * n * w});
+        c.push_back({"segment_max" + at, {{n, w}}, [=](Arena& a, In x) { return segment_max(x[0], uniform_seqs(a, int(n / len), int(len))); }, 16, 1, 1.0 * n * w});
+    }
+    c.push_back({"focus 4096 pairs", {{4096, 128}, {4096 * 5, 128}}, [](Arena& a, In x) { return focus(x[0], x[1], uniform_seqs(a, 4096, 5), Similarity::dot, WeightNorm::softmax); }, 16, 1, 4.0 * 4096 * 5 * 128});
+    c.push_back({"matching_loss 64", {{64, 64}}, [](Arena& a, In x) { return matching_loss(x[0], match_table(a, 64, 64), 50.0); }, 16, 1, 8.0 * 64 * 64});
+    return c;
+}
+
+}  // namespace eng

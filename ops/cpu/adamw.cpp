@@ -1,0 +1,41 @@
+// AdamW over the flat buffers: one read and one write of each, f32 masters, bf16 copy and cleared gradient in one pass.
+#include <cmath>
+
+#include "ops/cpu/store.h"
+
+namespace eng::cpu {
+
+namespace {
+
+template <class A>
+void adamw_typed(const AdamWArgs& a) {
+    A *w = ptr<A>(a.master), *g = ptr<A>(a.grad), *m = ptr<A>(a.m), *v = ptr<A>(a.v);
+    bf16* c = a.compute.dtype == DType::bf16 ? ptr<bf16>(a.compute) : nullptr;
+    const A b1 = A(a.beta1), b2 = A(a.beta2), gs = A(a.grad_scale), eps = A(a.eps);
+    const A c1 = A(1) / (A(1) - std::pow(b1, A(a.step))), c2 = A(1) / (A(1) - std::pow(b2, A(a.step)));
+    std::int64_t begin = 0;
+    for (std::int64_t s = 0; s < a.ends.numel(); ++s) {
+        const std::int64_t first = begin, n = ptr<std::int32_t>(a.ends)[s] - begin;
+        const A lr = A(ptr<float>(a.lr)[s]), keep = A(1) - lr * A(ptr<float>(a.decay)[s]);
+        parallel_for(n, kGrain, [&](std::int64_t b, std::int64_t e) {
+#pragma omp simd
+            for (std::int64_t i = first + b; i < first + e; ++i) {
+                const A d = g[i] * gs;
+                m[i] = b1 * m[i] + (A(1) - b1) * d;
+                v[i] = b2 * v[i] + (A(1) - b2) * d * d;
+                w[i] = keep * w[i] - lr * (m[i] * c1) / (std::sqrt(v[i] * c2) + eps);
+                g[i] = A(0);
+            }
+            if (c)
+#pragma omp simd
+                for (std::int64_t i = first + b; i < first + e; ++i) c[i] = bf16(w[i]);
+        });
+        begin += n;
+    }
+}
+
+}  // namespace
+
+void adamw(const AdamWArgs& a) { a.master.dtype == DType::f64 ? adamw_typed<double>(a) : adamw_typed<float>(a); }
+
+}  // namespace eng::cpu

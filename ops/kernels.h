@@ -1,0 +1,103 @@
+#pragma once
+// The contract between the host side of an op and its kernels. One argument struct per kernel, plain data, passed
+// by value to a __global__ function as is. CPU, CUDA, tests and benchmarks all use these.
+//
+// Letters: N rows, C columns, T packed tokens, B sequences or images, H heads, D head width, P patches per image.
+// Gradients dx have the dtype of x, except parameter gradients, which are f32 beside bf16 activations.
+// Statistics, softmax sums and losses are f32 (f64 for f64 input). Index tensors are i32.
+#include "engine/view.h"
+#include "ops/kinds.h"
+
+namespace eng {
+
+struct AddArgs { View a, b; Out y; };                       // y = a + b
+struct MulArgs { View a, b; Out y; };                       // y = a * b
+struct ScaleArgs { View x; Out y; double s = 1; };          // y = s x; y may have another dtype: also copy and cast
+struct BroadcastArgs { View g; Out y; double s = 1; };      // y[i] = s g[0]
+struct TransposeArgs { View x; Out y; };                    // y[C,N] = x[N,C]
+struct DropoutArgs { View x; Out y; float p; std::uint64_t seed, stream; };  // kept elements times 1/(1-p)
+struct QuickGeluFwd { View x; Out y; };                     // y = x sigmoid(1.702 x)
+struct QuickGeluBwd { View dy, x; Out dx; };
+struct SumArgs { View x; Out y; double s = 1; };            // y[1] = s sum(x)
+struct DotArgs { View a, b; Out y; };                       // y[1] = sum(a * b)
+struct RowSumArgs { View x; Out y; };                       // y[C] = sum over rows of x[N,C]
+struct RowDotArgs { View a, b; Out y; };                    // y[N] = sum_c a[n,c] b[n,c]
+struct RowScaleArgs { View s, x; Out y; };                  // y[n,c] = s[n] x[n,c]
+struct ExpScaleArgs { View x, log_scale; Out y; };          // y = exp(log_scale[0]) x
+// c = op(a) op(b) + bias + residual, op transposes when ta/tb. With `gelu`, pre keeps c and c becomes QuickGELU(c).
+struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; };
+struct LayerNormFwd { View x, gamma, beta; Out y, mean, rstd; float eps; };
+struct LayerNormBwd { View dy, x, gamma, mean, rstd; Out dx, dgamma, dbeta; };
+struct L2NormalizeFwd { View x; Out y, rnorm; };            // y = x / |x|; a zero row stays zero; rnorm [N] = 1/|x|
+struct L2NormalizeBwd { View dy, y, rnorm; Out dx; };
+
+// Sequence b of the queries is rows begin[b] .. begin[b]+len[b]-1 of q; its outputs start at row o_begin[b] of y.
+// `shared`: some rows belong to several sequences (an image that meets many texts), so dq, dk, dv sum over them.
+struct AttentionSeqs { View q_begin, q_len, o_begin, k_begin, k_len; bool shared = false; };
+struct AttentionFwd { View q, k, v; AttentionSeqs seqs; Out y, lse; int heads; double scale; bool causal; };
+struct AttentionBwd { View dy, q, k, v, y, lse; AttentionSeqs seqs; Out dq, dk, dv; int heads; double scale; bool causal; };
+// map[o, j] = mean over heads of the probability with which output row o looks at the j-th key of its sequence.
+struct AttentionMapArgs { View q, k; AttentionSeqs seqs; Out map; int heads; double scale; };
+
+struct GatherRowsArgs { View x, idx; Out y; };              // y[n] = x[idx[n]]
+struct ScatterAddRowsArgs { View dy, idx; Out dx; };        // dx[idx[n]] += dy[n], in the order of n
+struct SegmentMaxFwd { View x, begin, len; Out y, argmax; };  // y[b,c] = max over the rows of segment b
+struct SegmentMaxBwd { View dy, argmax; Out dx; };
+struct EmbedFwd { View ids, positions, table, pos; Out y; };  // y[t] = table[ids[t]] + pos[positions[t]]
+struct EmbedBwd { View dy, ids, positions; Out dtable, dpos; };
+
+// Pixels u8 [B, H*W*3] to rows of patches [B*P, 3*patch*patch] in the order of conv1.weight (channel, y, x),
+// normalised and augmented on the way. augment i32 [B,8]: flip, dx, dy (shift by padding and cropping), erase y, x,
+// height, width (0: none), unused. Shifted-in pixels are black, erased ones take `fill` after normalisation.
+struct PatchifyArgs {
+    View pixels, augment;
+    Out y;
+    int height, width, patch, stride;
+    float mean[3], std[3], fill[3];
+};
+struct ClassPositionsFwd { View patches, cls, pos; Out y; };  // y[b,0] = cls + pos[0]; y[b,1+p] = patches[b,p] + pos[1+p]
+struct ClassPositionsBwd { View dy; Out dpatches, dcls, dpos; };
+
+// DFA: a_k = sim(t_n, L_k), w = norm(a), f_n[c] = max_k w_k L_k[c], over the rows k of segment n (method: section 4).
+struct FocusFwd { View t, l, begin, len; Out f, w, argmax; Similarity sim; WeightNorm norm; };
+struct FocusBwd { View df, t, l, w, argmax, begin, len; Out dt, dl; Similarity sim; WeightNorm norm; };
+
+struct SoftmaxXentFwd { View logits, target; Out loss, lse; };  // loss[n] = lse - logits[n, target[n]]
+struct SoftmaxXentBwd { View dloss, logits, target, lse; Out dlogits; };
+// Row n: p = softmax(scale s), q = match / sum(match), loss[n] = sum_j p_j (log p_j - log(q_j + eps)).
+// match i32 [N,C]: 1 the same person, 0 another, -1 no candidate (takes no part).
+struct MatchingFwd { View scores, match; Out loss, lse; double scale, eps; };
+struct MatchingBwd { View dloss, scores, match, loss, lse; Out dscores; double scale, eps; };
+
+// One pass over the flat buffers (Loshchilov & Hutter, "Decoupled weight decay"): moments, master, compute copy, and
+// grad set back to zero. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
+struct AdamWArgs {
+    Out master, compute, grad, m, v;
+    View lr, decay, ends;
+    float beta1, beta2, eps, grad_scale;
+    std::int64_t step;  // 1-based, for bias correction
+};
+
+constexpr int kernel_count = 0
+#define KERNEL(name, Args) +1
+#include "ops/kernels.def"
+#undef KERNEL
+    ;
+enum class KernelId : int {
+#define KERNEL(name, Args) name,
+#include "ops/kernels.def"
+#undef KERNEL
+};
+inline thread_local long kernel_calls[kernel_count] = {};  // for the coverage test and the profiler
+
+#define KERNEL(name, Args)                                      \
+    namespace cpu { void name(const Args&); }                   \
+    namespace cuda { void name(const Args&); }                  \
+    inline void run_##name(Device d, const Args& a) {           \
+        ++kernel_calls[int(KernelId::name)];                    \
+        d == Device::cpu ? cpu::name(a) : cuda::name(a);        \
+    }
+#include "ops/kernels.def"
+#undef KERNEL
+
+}  // namespace eng

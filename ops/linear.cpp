@@ -1,0 +1,65 @@
+#include "ops/host.h"
+
+namespace eng {
+namespace {
+
+// dx = g w, dw = g^T x, dbias = column sums of g; `g` is the gradient before the activation.
+void linear_backward(Backward& b, const Tensor& g, const Tensor& x, const Tensor& w) {
+    const Device d = g.device();
+    GemmArgs dx{in(g), in(w)}, dw{in(g), in(x)};
+    if (b.needs(0)) dx.c = out(b.grad(0)), run_gemm(d, dx);
+    if (b.needs(1)) dw.c = out(b.grad(1)), dw.ta = true, run_gemm(d, dw);
+    if (b.needs(2)) run_row_sum(d, {in(g), out(b.grad(2))});
+}
+
+void check_linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+    ENG_CHECK(w.shape().rank == 2 && x.cols() == w.cols(), "linear", "x ", x.shape(), " does not fit w ", w.shape(),
+              " (want x[...,C] w[O,C])");
+    ENG_CHECK(!bias.defined() || bias.numel() == w.rows(), "linear", "bias ", bias.shape(), " does not fit w ", w.shape());
+}
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& residual) {
+    check_linear(x, w, bias);
+    const Tensor y = x.like(Shape{x.rows(), w.rows()});
+    ENG_CHECK(!residual.defined() || residual.shape() == y.shape(), "linear", "residual ", residual.shape(), " beside ", y.shape());
+    GemmArgs args{in(x), in(w), in(bias), in(residual), out(y)};
+    args.tb = true;
+    run_gemm(x.device(), args);
+    if (!wants_grad({&x, &w, &bias, &residual})) return y;
+    return Tape::recording->record("linear", {x, w, bias, residual}, y, {x, w}, 0, [](Backward& b) {
+        linear_backward(b, b.gout, b.saved(0), b.saved(1));
+        if (b.needs(3)) run_scale(b.gout.device(), {in(b.gout), out(b.grad(3)), 1});
+    });
+}
+
+Tensor linear_quick_gelu(const Tensor& x, const Tensor& w, const Tensor& bias) {
+    check_linear(x, w, bias);
+    const bool record = wants_grad({&x, &w, &bias});
+    const Tensor y = x.like(Shape{x.rows(), w.rows()});
+    const Tensor pre = record ? y.like() : Tensor{};
+    GemmArgs args{in(x), in(w), in(bias), {}, out(y), record ? out(pre) : Out{{}, Mode::skip}};
+    args.tb = args.gelu = true;
+    run_gemm(x.device(), args);
+    if (!record) return y;
+    return Tape::recording->record("linear_quick_gelu", {x, w, bias}, y, {x, w, pre}, 0, [](Backward& b) {
+        const Tensor g = b.gout.like();
+        run_quick_gelu_backward(g.device(), {in(b.gout), in(b.saved(2)), out(g)});
+        linear_backward(b, g, b.saved(0), b.saved(1));
+    });
+}
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+    ENG_CHECK(b.shape().rank == 2 && a.cols() == b.rows(), "matmul", a.shape(), " times ", b.shape());
+    const Tensor y = a.like(Shape{a.rows(), b.cols()});
+    run_gemm(a.device(), {in(a), in(b), {}, {}, out(y)});
+    if (!wants_grad({&a, &b})) return y;
+    return Tape::recording->record("matmul", {a, b}, y, {a, b}, 0, [](Backward& k) {
+        GemmArgs da{in(k.gout), in(k.saved(1))}, db{in(k.saved(0)), in(k.gout)};
+        if (k.needs(0)) da.c = out(k.grad(0)), da.tb = true, run_gemm(k.gout.device(), da);
+        if (k.needs(1)) db.c = out(k.grad(1)), db.ta = true, run_gemm(k.gout.device(), db);
+    });
+}
+
+}  // namespace eng

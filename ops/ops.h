@@ -1,0 +1,73 @@
+#pragma once
+// The whole op vocabulary. Each op checks shapes, runs its kernels on the device of its inputs and records how to go
+// back. Unless said otherwise the result has the dtype of the first input. Letters as in ops/kernels.h.
+#include <functional>
+
+#include "engine/tape.h"
+#include "ops/kinds.h"
+
+namespace eng {
+
+// Which rows of a tensor form which sequence. Packed batches list adjacent rows; a pair list names the same rows
+// again and again (`shared`). Results of ops over Seqs are packed in the order of the list, at rows `out`.
+struct Seqs {
+    Tensor begin, len, out;  // i32 [count]
+    int count = 0, max_len = 0;
+    std::int64_t total = 0;  // rows of a packed result
+    bool shared = false;
+    std::vector<std::int32_t> host_begin, host_len;
+};
+Seqs make_seqs(Arena&, std::vector<std::int32_t> begin, std::vector<std::int32_t> len, bool shared);
+Seqs packed_seqs(Arena&, const std::vector<std::int32_t>& lens);
+Seqs uniform_seqs(Arena&, int count, int len, int first = 0, int stride = 0);  // stride 0: len
+Seqs pick(Arena&, const Seqs&, const std::vector<std::int32_t>& which);        // may repeat: shared
+Tensor indices(Arena&, const std::vector<std::int32_t>& values);               // i32 [n]
+
+Tensor add(const Tensor& a, const Tensor& b);
+Tensor mul(const Tensor& a, const Tensor& b);
+Tensor scale(const Tensor& x, double s);
+Tensor cast(const Tensor& x, DType to);
+Tensor transpose(const Tensor& x);                                       // [N,C] -> [C,N]
+Tensor dropout(const Tensor& x, float p, std::uint64_t seed, std::uint64_t stream);
+Tensor quick_gelu(const Tensor& x);
+Tensor exp_scale(const Tensor& x, const Tensor& log_scale);              // exp(log_scale[1]) x
+Tensor sum(const Tensor& x);                                             // -> [1], f32 (f64)
+Tensor mean(const Tensor& x);                                            // -> [1], f32 (f64)
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias = {}, const Tensor& residual = {});  // x[N,C] w[O,C] -> [N,O]
+Tensor linear_quick_gelu(const Tensor& x, const Tensor& w, const Tensor& bias);
+Tensor matmul(const Tensor& a, const Tensor& b);                         // [N,K] [K,C] -> [N,C]
+Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps = 1e-5f);
+Tensor l2_normalize(const Tensor& x);                                    // rows to unit length
+Tensor row_dot(const Tensor& a, const Tensor& b);                        // [N,C] [N,C] -> [N], f32 (f64)
+
+// Multi-head attention, softmax(q k^T / sqrt(D)) v within each sequence.
+Tensor self_attention(const Tensor& qkv, const Seqs& seqs, int heads, bool causal);                  // [T,3C] -> [T,C]
+Tensor cross_attention(const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads);  // q[.,C] kv[.,2C]
+// Mean over heads of cross_attention's probabilities, [qs.total, ks.max_len], 0 behind a sequence's end. No gradient.
+Tensor cross_attention_map(const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads);
+
+Tensor gather_rows(const Tensor& x, const Tensor& idx);                  // x[N,C] idx[n] -> [n,C]
+Tensor segment_max(const Tensor& x, const Seqs& seqs);                   // [T,C] -> [count,C]
+Tensor embed_tokens(const Tensor& ids, const Tensor& positions, const Tensor& table, const Tensor& pos);  // -> [T,C]
+
+struct PatchGeometry {
+    int height = 384, width = 128, patch = 16, stride = 16;
+    int grid_h() const { return (height - patch) / stride + 1; }
+    int grid_w() const { return (width - patch) / stride + 1; }
+    int patches() const { return grid_h() * grid_w(); }
+};
+// pixels u8 [B,H,W,3], augment i32 [B,8] or undefined -> [B*P, 3*patch*patch] of dtype; CLIP's mean and std.
+Tensor patchify(const Tensor& pixels, const Tensor& augment, const PatchGeometry&, DType dtype);
+Tensor add_class_and_positions(const Tensor& patches, const Tensor& cls, const Tensor& pos);  // [B*P,C] -> [B*(P+1),C]
+
+// DFA's focus (method: section 4): f [n,C] from t [n,C] and L [T,C]; `weights` [T] (f32, no gradient) out.
+Tensor focus(const Tensor& t, const Tensor& l, const Seqs& seqs, Similarity, WeightNorm, Tensor* weights = nullptr);
+
+Tensor softmax_xent(const Tensor& logits, const Tensor& target);         // i32 target [N] -> [N]
+Tensor matching_loss(const Tensor& scores, const Tensor& match, double scale, double eps = 1e-8);  // -> [N]
+
+// Runs f without recording; backward runs it again. Same gradients bit for bit, less memory held.
+Tensor checkpoint(const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& x);
+
+}  // namespace eng

@@ -1,0 +1,47 @@
+#include "ops/optimizer.h"
+
+#include <cmath>
+
+#include "ops/host.h"
+
+namespace eng {
+
+AdamW::AdamW(ParamStore& params, Arena& arena, const AdamWOptions& options) : params_(params), options_(options) {
+    m = params.master.like();
+    v = m.like();
+    std::memset(m.raw(), 0, m.bytes());
+    std::memset(v.raw(), 0, v.bytes());
+    if (options.ema > 0) {
+        ema = m.like();
+        std::memcpy(ema.raw(), params.master.raw(), ema.bytes());
+    }
+    const std::int64_t n = std::int64_t(params.all().size());
+    lr_ = Tensor(arena, {n}, DType::f32);
+    decay_ = lr_.like();
+    std::vector<std::int32_t> ends;  // a parameter's padding belongs to it: zero gradient, zero value
+    for (std::int64_t i = 0; i < n; ++i)
+        ends.push_back(std::int32_t(i + 1 < n ? params.all()[i + 1].offset : params.master.numel()));
+    ends_ = indices(arena, ends);
+}
+
+double AdamW::grad_norm() const {
+    Tensor sq = params_.grad.like({1});
+    run_dot(sq.device(), {in(params_.grad), in(params_.grad), out(sq)});
+    return std::sqrt(sq.dtype() == DType::f64 ? sq.as<double>()[0] : double(sq.as<float>()[0]));
+}
+
+void AdamW::step(float clip_lr, float head_lr, float grad_scale) {
+    std::int64_t i = 0;
+    for (const Param& p : params_.all()) {
+        lr_.as<float>()[i] = (p.group == ParamGroup::clip ? clip_lr : head_lr) * (p.decay ? 1.f : options_.bias_lr);
+        decay_.as<float>()[i++] = p.decay ? options_.weight_decay : 0.f;
+    }
+    const Device d = m.device();
+    run_adamw(d, {out(params_.master), out(params_.compute), out(params_.grad), out(m), out(v), in(lr_), in(decay_), in(ends_),
+                  options_.beta1, options_.beta2, options_.eps, grad_scale, ++steps});
+    if (!ema.defined()) return;
+    run_scale(d, {in(ema), out(ema), options_.ema});
+    run_scale(d, {in(params_.master), Out{in(ema), Mode::accumulate}, 1 - double(options_.ema)});
+}
+
+}  // namespace eng

@@ -1,0 +1,30 @@
+#pragma once
+// AdamW over the flat parameter buffers of a ParamStore.
+#include "engine/params.h"
+
+namespace eng {
+
+struct AdamWOptions {
+    float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
+    float weight_decay = 0.01f;
+    float bias_lr = 1;     // factor on the rate of parameters without decay (biases, norms, positions)
+    float ema = 0;         // decay of the running average of the weights; 0: none
+};
+
+class AdamW {
+public:
+    AdamW(ParamStore&, Arena&, const AdamWOptions&);
+    // Gradient norm over all parameters, before any clipping.
+    double grad_norm() const;
+    // One update with the given rates; gradients are multiplied by grad_scale and set to zero afterwards.
+    void step(float clip_lr, float head_lr, float grad_scale);
+    std::int64_t steps = 0;  // taken so far; saved and restored with the moments
+    Tensor m, v, ema;        // flat, like ParamStore::master; ema undefined without it
+
+private:
+    ParamStore& params_;
+    AdamWOptions options_;
+    Tensor lr_, decay_, ends_;
+};
+
+}  // namespace eng
