@@ -1,0 +1,82 @@
+#include "model/clip.h"
+
+#include <cmath>
+
+namespace scvd {
+namespace {
+
+// Builds T inside a scope, so that parameters declared in its constructor carry the name.
+template <class T, class... Args>
+T scoped(const char* name, Args&&... args) {
+    Scope scope(name);
+    return T(std::forward<Args>(args)...);
+}
+eng::DType dtype_named(const std::string& name) {
+    return name == "bf16" ? eng::DType::bf16 : name == "f64" ? eng::DType::f64 : eng::DType::f32;
+}
+
+}  // namespace
+
+Transformer::Transformer(const Declare& d, int dim, int layers, int heads) {
+    const double attn_std = 1 / std::sqrt(double(dim)), proj_std = attn_std / std::sqrt(2.0 * layers), fc_std = 1 / std::sqrt(2.0 * dim);
+    Scope a("transformer"), b("resblocks");
+    for (int i = 0; i < layers; ++i) {
+        Scope c(std::to_string(i));
+        blocks_.push_back({LayerNorm(d, "ln_1", dim), LayerNorm(d, "ln_2", dim), SelfAttention(d, "attn", dim, heads, attn_std, proj_std),
+                           FeedForward(d, "mlp.c_fc", "mlp.c_proj", dim, 4 * dim, fc_std, proj_std), "block" + std::to_string(i)});
+    }
+}
+
+Tensor Transformer::operator()(Tensor x, const Seqs& seqs, bool causal) const {
+    for (const Block& b : blocks_) {
+        Scope scope(b.name);
+        x = b.attn(b.ln_1(x), seqs, causal, x);
+        x = b.mlp(b.ln_2(x), x);
+    }
+    return x;
+}
+
+ImageEncoder::ImageEncoder(const Declare& d, const ModelConfig& c)
+    : geometry_(c.patches()),
+      dtype_(dtype_named(c.dtype)),
+      dim_(c.image.dim),
+      conv1_(d.matrix("conv1.weight", {dim_, 3, c.image.patch, c.image.patch}, Init::normal(1 / std::sqrt(3.0 * c.image.patch * c.image.patch)))),
+      class_embedding_(d.vector("class_embedding", {dim_}, Init::normal(1 / std::sqrt(double(dim_))))),
+      positional_embedding_(d.vector("positional_embedding", {geometry_.patches() + 1, dim_}, Init::normal(1 / std::sqrt(double(dim_))))),
+      proj_(d.matrix("proj", {dim_, c.embed}, Init::normal(1 / std::sqrt(double(dim_))))),
+      ln_pre_(d, "ln_pre", dim_),
+      transformer_(d, dim_, c.image.layers, c.image.heads),
+      ln_post_(d, "ln_post", dim_) {}
+
+ImageFeatures ImageEncoder::operator()(const Tensor& pixels, const Tensor& augment) const {
+    Scope scope("visual");
+    const int B = int(pixels.shape()[0]), L = geometry_.patches() + 1;
+    const Tensor rows = eng::patchify(pixels, augment, geometry_, dtype_);
+    Tensor x = eng::linear(rows, conv1_->use().view({dim_, rows.cols()}));
+    x = eng::add_class_and_positions(x, class_embedding_->use(), positional_embedding_->use());
+    x = transformer_(ln_pre_(x), eng::uniform_seqs(pixels.arena(), B, L), false);
+    const Tensor tokens = eng::matmul(ln_post_(x), proj_->use());
+    std::vector<std::int32_t> cls;
+    for (int b = 0; b < B; ++b) cls.push_back(b * L);
+    return {eng::gather_rows(tokens, eng::indices(pixels.arena(), cls)), tokens, B, L - 1};
+}
+
+TextEncoder::TextEncoder(const Declare& d, const ModelConfig& c)
+    : token_embedding_(d.matrix("token_embedding.weight", {c.text.vocab, c.text.dim}, Init::normal(0.02))),
+      positional_embedding_(d.vector("positional_embedding", {c.text.context, c.text.dim}, Init::normal(0.01))),
+      text_projection_(d.matrix("text_projection", {c.text.dim, c.embed}, Init::normal(1 / std::sqrt(double(c.text.dim))))),
+      transformer_(d, c.text.dim, c.text.layers, c.text.heads),
+      ln_final_(d, "ln_final", c.text.dim) {}
+
+TextFeatures TextEncoder::operator()(const TextBatch& t) const {
+    Scope scope("text");
+    Tensor x = eng::embed_tokens(t.ids, t.positions, token_embedding_->use(), positional_embedding_->use());
+    x = transformer_(x, t.seqs, true);
+    // Norm and projection are row-wise, so only the EOT rows need them.
+    const Tensor texts = eng::matmul(ln_final_(eng::gather_rows(x, t.eot)), text_projection_->use());
+    std::vector<std::int32_t> captions;
+    for (int i = 0; i < t.captions; ++i) captions.push_back(i);
+    return {eng::gather_rows(texts, eng::indices(x.arena(), captions)), eng::gather_rows(texts, t.prompt_text), t.prompts};
+}
+
+}  // namespace scvd

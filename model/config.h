@@ -1,0 +1,51 @@
+#pragma once
+// Every switch of the model. Defaults are ViT-B/16 as published; presets/*.toml hold the named variants.
+#include <cstdint>
+#include <string>
+
+#include "ops/ops.h"
+
+namespace scvd {
+
+struct ImageConfig {
+    int height = 384, width = 128, patch = 16, stride = 16;  // pixels
+    int dim = 768, layers = 12, heads = 12;
+};
+struct TextConfig {
+    int dim = 512, layers = 12, heads = 8, context = 77, vocab = 49408;
+};
+struct CgiConfig {
+    std::string residual = "none";  // none (as drawn) | self: around self-attention and FFN, never around cross-attention
+    int ffn = 4;                    // hidden width of its FFNs, in units of d
+    std::string vsr = "pair";       // pair: t from image and text | text: t from the text alone
+};
+struct DfaConfig {
+    std::string sim = "dot";       // dot | cosine
+    std::string norm = "softmax";  // softmax | sigmoid
+};
+struct LossConfig {
+    std::string global = "sdm";      // sdm | cmpm | itc | none, on CLIP's global vectors
+    std::string pair = "cmpm";       // cmpm | sdm | itc | none, on SCVD's pair vectors
+    std::string pairs = "all";       // all | hard:K | matched (the figure taken literally: it leaks, for study only)
+    float global_weight = 1, pair_weight = 1, id_weight = 0;
+    float temperature = 0.02f;       // of sdm and itc
+};
+struct ModelConfig {
+    ImageConfig image;
+    TextConfig text;
+    CgiConfig cgi;
+    DfaConfig dfa;
+    LossConfig loss;
+    int embed = 512;       // d, width of the shared space
+    int classes = 0;       // identities of the ID loss; 0: no classifier
+    std::string dtype = "f32";  // compute: f32 | bf16 (f64 for gradient checks)
+
+    eng::PatchGeometry patches() const { return {image.height, image.width, image.patch, image.stride}; }
+    // Errors: one sentence naming the key, the value and what is allowed.
+    void check() const;
+};
+
+// K of "hard:K", 0 for "all", -1 for "matched".
+int hard_negatives(const std::string& pairs);
+
+}  // namespace scvd

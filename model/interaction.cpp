@@ -1,0 +1,103 @@
+// Equations and the numbers of the norms follow the paper's framework figure:
+//   TVL  S = LN1(MHSA(E))   H = LN2(MHCA(S, X))   L = LN3(FFN(H))
+//   VSR  Y = LN4(MHSA(X))   G = LN5(MHCA(Y, E))   t = maxpool LN6(FFN(G))
+//   DFA  f = focus(t, L)    v = FFN(LN7(f + t))
+#include "model/interaction.h"
+
+#include <cmath>
+
+namespace scvd {
+namespace {
+double std_of(int dim) { return 1 / std::sqrt(double(dim)); }
+int heads_of(int dim) { return std::max(1, dim / 64); }
+}  // namespace
+
+Interaction::Cross::Cross(const Declare& d, const std::string& name, int dim)
+    : q(d, name + ".q_proj", dim, dim, std_of(dim)), kv(d, name + ".kv_proj", dim, 2 * dim, std_of(dim)), out(d, name + ".out_proj", dim, dim, std_of(dim)) {}
+
+Interaction::Interaction(const Declare& d, const ModelConfig& c)
+    : residual_(c.cgi.residual == "self"),
+      vsr_pair_(c.cgi.vsr == "pair"),
+      heads_(heads_of(c.embed)),
+      sim_(c.dfa.sim == "dot" ? eng::Similarity::dot : eng::Similarity::cosine),
+      norm_(c.dfa.norm == "softmax" ? eng::WeightNorm::softmax : eng::WeightNorm::sigmoid),
+      tvl_self_(d, "tvl.self_attn", c.embed, heads_, std_of(c.embed), std_of(c.embed)),
+      ln1_(d, "tvl.ln1", c.embed),
+      tvl_cross_(d, "tvl.cross_attn", c.embed),
+      ln2_(d, "tvl.ln2", c.embed),
+      tvl_ffn_(d, "tvl.ffn.up", "tvl.ffn.down", c.embed, c.cgi.ffn * c.embed, std_of(c.embed), std_of(c.cgi.ffn * c.embed)),
+      ln3_(d, "tvl.ln3", c.embed),
+      vsr_self_(d, "vsr.self_attn", c.embed, heads_, std_of(c.embed), std_of(c.embed)),
+      ln4_(d, "vsr.ln4", c.embed),
+      vsr_cross_(vsr_pair_ ? std::make_unique<Cross>(d, "vsr.cross_attn", c.embed) : nullptr),
+      ln5_(vsr_pair_ ? std::make_unique<LayerNorm>(d, "vsr.ln5", c.embed) : nullptr),
+      vsr_ffn_(d, "vsr.ffn.up", "vsr.ffn.down", c.embed, c.cgi.ffn * c.embed, std_of(c.embed), std_of(c.cgi.ffn * c.embed)),
+      ln6_(d, "vsr.ln6", c.embed),
+      ln7_(d, "dfa.ln7", c.embed),
+      dfa_ffn_(d, "dfa.ffn.up", "dfa.ffn.down", c.embed, c.cgi.ffn * c.embed, std_of(c.embed), std_of(c.cgi.ffn * c.embed)) {}
+
+ImageSide Interaction::image_side(const ImageFeatures& f) const {
+    Scope scope("cgi.image");
+    eng::Arena& arena = f.tokens.arena();
+    const int N = f.patches;
+    ImageSide s;
+    s.tvl_kv = tvl_cross_.kv(f.tokens);
+    s.tokens = eng::uniform_seqs(arena, f.count, N, 1, N + 1);
+    if (!vsr_pair_) return s;
+    std::vector<std::int32_t> patch_rows;
+    for (int b = 0; b < f.count; ++b)
+        for (int n = 0; n < N; ++n) patch_rows.push_back(b * (N + 1) + 1 + n);
+    const Tensor x = eng::gather_rows(f.tokens, eng::indices(arena, patch_rows));
+    s.regions = eng::uniform_seqs(arena, f.count, N);
+    s.vsr_q = vsr_cross_->q(ln4_(vsr_self_(x, s.regions, false, residual_ ? x : Tensor{})));
+    return s;
+}
+
+TextSide Interaction::text_side(const TextFeatures& f) const {
+    Scope scope("cgi.text");
+    const Tensor& e = f.prompts;
+    const Tensor residual = residual_ ? e : Tensor{};
+    TextSide s;
+    s.slots = f.slots;
+    s.tvl_q = tvl_cross_.q(ln1_(tvl_self_(e, f.slots, false, residual)));
+    if (vsr_pair_) {
+        s.vsr_kv = vsr_cross_->kv(e);
+    } else {  // the same stack without the image: prompts, not regions, are pooled
+        const Tensor y = ln4_(vsr_self_(e, f.slots, false, residual));
+        s.t = eng::segment_max(ln6_(vsr_ffn_(y, residual_ ? y : Tensor{})), f.slots);
+    }
+    return s;
+}
+
+Tensor Interaction::local(const Tensor& h) const { return ln3_(tvl_ffn_(h, residual_ ? h : Tensor{})); }
+
+PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text, const PairList& pairs, bool with_map) const {
+    eng::Arena& arena = text.tvl_q.arena();
+    const Seqs prompts = eng::pick(arena, text.slots, pairs.text), tokens = eng::pick(arena, image.tokens, pairs.image);
+    PairVectors out;
+    out.prompts = eng::packed_seqs(arena, prompts.host_len);
+    Tensor l;
+    {
+        Scope scope("cgi.tvl");
+        const Tensor looked = eng::cross_attention(text.tvl_q, image.tvl_kv, prompts, tokens, heads_);
+        if (with_map) out.map = eng::cross_attention_map(text.tvl_q, image.tvl_kv, prompts, tokens, heads_);
+        l = local(ln2_(tvl_cross_.out(looked)));
+    }
+    {
+        Scope scope("cgi.vsr");
+        if (vsr_pair_) {
+            const Seqs regions = eng::pick(arena, image.regions, pairs.image);
+            const Tensor g = (*ln5_)(vsr_cross_->out(eng::cross_attention(image.vsr_q, text.vsr_kv, regions, prompts, heads_)));
+            out.t = eng::segment_max(ln6_(vsr_ffn_(g, residual_ ? g : Tensor{})), eng::packed_seqs(arena, regions.host_len));
+        } else {
+            out.t = eng::gather_rows(text.t, eng::indices(arena, pairs.text));
+        }
+    }
+    Scope scope("dfa");
+    const Tensor f = eng::focus(out.t, l, out.prompts, sim_, norm_, &out.weights);
+    const Tensor y = ln7_(eng::add(f, out.t));
+    out.v = dfa_ffn_(y, residual_ ? y : Tensor{});
+    return out;
+}
+
+}  // namespace scvd

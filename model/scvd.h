@@ -1,0 +1,45 @@
+#pragma once
+// The whole model: encoders, interaction, losses and scores.
+#include <memory>
+
+#include "model/interaction.h"
+
+namespace scvd {
+
+struct LossParts {
+    Tensor total;                                      // [1]
+    std::vector<std::pair<std::string, Tensor>> parts;  // named, unweighted
+};
+
+class Scvd {
+public:
+    // Declares all parameters in `arena`'s memory and draws their start values from `seed`.
+    Scvd(const ModelConfig&, eng::Arena& arena, std::uint64_t seed);
+
+    ImageFeatures encode_images(const Tensor& pixels, const Tensor& augment = {}) const { return image_(pixels, augment); }
+    TextFeatures encode_texts(const TextBatch& batch) const { return text_(batch); }
+    const Interaction& interaction() const { return interaction_; }
+
+    // Training loss of B images and their B captions; labels: one identity per pair.
+    LossParts loss(const Tensor& pixels, const Tensor& augment, const TextBatch& texts, const std::vector<std::int32_t>& labels) const;
+
+    // cos(v, t) of every pair in the list, f32 (stage 2).
+    std::vector<float> pair_scores(const ImageSide&, const TextSide&, const PairList&) const;
+
+    ParamStore& params() { return params_; }
+    const ModelConfig& config() const { return config_; }
+
+private:
+    Tensor pair_stage(const ImageFeatures&, const TextFeatures&, const std::vector<std::int32_t>& labels) const;
+    ModelConfig config_;
+    ParamStore params_;
+    ImageEncoder image_;
+    TextEncoder text_;
+    Interaction interaction_;
+    Param* classifier_;
+};
+
+// cos of every (image, caption) pair of global vectors: [captions, images], f32 (stage 1).
+Tensor global_scores(const Tensor& captions, const Tensor& images);
+
+}  // namespace scvd

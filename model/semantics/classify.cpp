@@ -1,0 +1,164 @@
+// Ambiguous words are decided by their neighbours. Each rule has an example; tests/test_semantics_rules.cpp has more.
+#include <algorithm>
+
+#include "model/semantics/token.h"
+
+namespace scvd::sd {
+namespace {
+
+const Token boundary{".", 0, 0, 0, 0, false, false};
+
+struct View {
+    std::vector<Token>& t;
+    std::size_t i;
+    Token& now() const { return t[i]; }
+    const Token& at(int k) const {
+        const auto j = static_cast<std::ptrdiff_t>(i) + k;
+        return j < 0 || j >= static_cast<std::ptrdiff_t>(t.size()) ? boundary : t[static_cast<std::size_t>(j)];
+    }
+};
+
+bool digits(std::string_view s) {
+    return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool starts_phrase(const Token& t) { return t.is(noun | modifier | suffix | side | degree | num) || (t.word && !t.classes); }
+
+bool subject_like(const Token& t) { return t.is(he | she | rel | people) || t.text == "they" || t.text == "it"; }
+
+void keep(Token& t, Classes c) { t.classes &= c; }
+void drop(Token& t, Classes c) { t.classes &= ~c; }
+
+// "her hat" / "behind her": a possessive needs something to possess.
+void possessives(View v) {
+    Token& t = v.now();
+    if (!t.is(poss) || !t.is(pronoun)) return;
+    if (starts_phrase(v.at(1)) && !v.at(1).is(preposition & ~loc)) return;
+    if (t.text == "her" || t.text == "his") keep(t, pronoun);
+}
+
+// "the man's shirt": 's makes a determiner; "she's wearing", "there's a hat": a verb.
+void clitics(View v) {
+    Token& t = v.now();
+    if (t.text != "'s") return;
+    const Token &before = v.at(-1), &after = v.at(1);
+    if (after.is(be | wear | carry | verb) && !after.is(scope)) {
+        t.classes = be;
+    } else if (after.text == "got") {
+        t.classes = have;
+    } else if (before.is(noun) || (before.word && !before.classes)) {
+        t.classes = before.is(pronoun) ? be : poss;
+    } else {
+        t.classes = be;
+    }
+}
+
+// "the man that is" / "that jacket": a relative pronoun is followed by a verb or a subject.
+void relatives(View v) {
+    Token& t = v.now();
+    if (!t.is(rel) || !t.is(defdet)) return;
+    const Token& next = v.at(1);
+    const bool relative = (next.is(verbs | pronoun | adv | neg | hedge) && !next.is(noun)) ||
+                          (next.is(verbs) && v.at(-1).is(noun)) || (next.is(determiner) && v.at(-1).is(noun));
+    if (relative)
+        keep(t, rel);
+    else
+        keep(t, defdet);
+}
+
+// A word that is a verb as well as a noun or an adjective: "he sports a beard" / "sports shoes", "the watch".
+void verb_or_noun(View v) {
+    Token& t = v.now();
+    if (!t.is(verbs | participle) || !t.is(noun | modifier | side | suffix)) return;
+    const Token &before = v.at(-1), &after = v.at(1);
+    const bool ends_ing = t.text.ends_with("ing");
+    if (before.is(be) && t.is(modifier) && !ends_ing && !t.is(participle)) return drop(t, verbs);  // "is open"
+    if (before.is(determiner | num | modifier | side | of) || (before.is(preposition) && !before.is(adv) && !ends_ing)) {
+        if (t.is(modifier) && !t.is(noun) && !starts_phrase(after) && !t.is(participle)) return keep(t, verbs | participle);
+        return drop(t, after.is(adv) ? verbs : verbs | participle);  // "with rolled up sleeves"
+    }
+    if (subject_like(before) && !t.is(participle)) return keep(t, verbs);
+    if (after.is(determiner) && !after.is(rel) && !t.is(participle)) return keep(t, verbs);
+    if (t.is(participle)) {
+        // "braided hair" is an adjective, "hair braided back" stays open for the grammar.
+        if (starts_phrase(after) && !after.is(preposition) && !before.is(noun | be)) drop(t, verbs | participle);
+        return;
+    }
+    // "a shirt open over a top"
+    const bool behind = before.is(noun) && t.is(modifier) && !ends_ing && (after.is(preposition) || !after.word);
+    if (starts_phrase(after) || !t.is(modifier) || behind) drop(t, verbs);
+}
+
+// "his back" / "pulled back": a body part has a determiner or a preposition in front.
+void back_and_head(View v) {
+    Token& t = v.now();
+    if (!t.is(bodypart) || !t.is(adv | side)) return;
+    if (v.at(-1).is(participle | be | verb) && !v.at(-1).is(determiner)) drop(t, bodypart | side);
+}
+
+// "can", "may", "like": words that a noun class would spoil.
+void can_is_a_verb(View v) {
+    Token& t = v.now();
+    if (t.text == "can" && v.at(1).text != "of" && !v.at(-1).is(determiner | modifier)) t.classes = verb;
+}
+
+// "very short hair": a degree word that is also an adjective ("pretty", "light") steps back before an adjective.
+void degrees(View v) {
+    Token& t = v.now();
+    if (!t.is(degree) || !t.is(modifier)) return;
+    if (v.at(1).is(modifier) && !v.at(1).is(noun))
+        drop(t, modifier);
+    else
+        drop(t, degree);
+}
+
+// "up" and "down" are adverbs behind a participle or a noun, a preposition before a determiner.
+void particles(View v) {
+    Token& t = v.now();
+    if (!t.is(on | of) || !t.is(adv)) return;
+    if (v.at(1).is(determiner) || v.at(1).is(bodypart | place))
+        drop(t, adv | mod | suffix | participle);
+    else
+        drop(t, on | of);
+}
+
+// "long brown hair" / "long sleeve shirt" / "a long sleeve": noun and modifier readings of one word.
+void noun_or_modifier(View v) {
+    Token& t = v.now();
+    if (!t.is(noun) || !t.is(modifier | suffix)) return;
+    const Token& after = v.at(1);
+    if (t.is(colour) && !t.is(scope & ~handled)) {  // "a rose", "cup of coffee", but "rose dress"
+        if (after.is(noun | modifier) || !v.at(-1).is(determiner | of | carry | colour | num))
+            drop(t, noun);
+        else
+            drop(t, modifier);
+    }
+    if (t.is(place | measure) && t.is(modifier) && !after.is(of)) drop(t, place | measure);
+}
+
+// "short" describes a person only next to one; the class stays with the other adjectives.
+void numbers(View v) {
+    Token& t = v.now();
+    if (t.classes == 0 && digits(t.text)) t.classes = num;
+}
+
+}  // namespace
+
+void classify(std::vector<Token>& tokens) {
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const View v{tokens, i};
+        if (!tokens[i].word) continue;
+        numbers(v);
+        clitics(v);
+        possessives(v);
+        relatives(v);
+        can_is_a_verb(v);
+        particles(v);
+        back_and_head(v);
+        verb_or_noun(v);
+        degrees(v);
+        noun_or_modifier(v);
+    }
+}
+
+}  // namespace scvd::sd

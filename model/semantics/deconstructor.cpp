@@ -1,0 +1,78 @@
+// Glue: tokens -> grammar -> phrases in canonical form.
+#include "model/semantics/deconstructor.h"
+
+#include <algorithm>
+
+#include "model/semantics/grammar.h"
+
+namespace scvd {
+namespace {
+
+// A neutral or young noun takes its sex from the pronouns: "the pedestrian ... her" is a woman, "the child ... his" a boy.
+const char* person_class(const sd::Described& who) {
+    using namespace sd;
+    const bool young = who.kind & (child | teen);
+    if (who.gender & (boy | girl)) return who.gender & boy ? "boy" : "girl";
+    if (who.gender) return young ? (who.gender & man ? "boy" : "girl") : (who.gender & man ? "man" : "woman");
+    if (who.pronoun) return young ? (who.pronoun & man ? "boy" : "girl") : (who.pronoun & man ? "man" : "woman");
+    return who.kind & child ? "child" : "person";
+}
+
+// Unmodified hair, clothes and the like say nothing.
+bool is_empty(const sd::Item& item) {
+    using namespace sd;
+    if (!item.front.empty() || !item.details.empty() || !item.behind.empty()) return false;
+    if (item.head_classes & generic) return true;
+    return (item.head_classes & hair) && !item.absent;
+}
+
+bool listed(const std::vector<Phrase>& list, const std::string& text) {
+    return std::any_of(list.begin(), list.end(), [&](const Phrase& p) { return p.text == text; });
+}
+
+}  // namespace
+
+Deconstructor::Deconstructor(const std::string& lexicon_file)
+    : lexicon_(std::make_shared<const Lexicon>(Lexicon::load(lexicon_file))) {}
+
+Deconstruction Deconstructor::operator()(std::string_view description) const {
+    sd::Sentence s;
+    sd::tokenise(description, *lexicon_, s);
+    sd::classify(s.tokens);
+    sd::Grammar grammar(s.tokens);
+    grammar.run();
+
+    Deconstruction d;
+    const sd::Described& who = grammar.described();
+    d.person = person_class(who);
+    const bool by_pronoun = !who.known;
+    d.person_begin = by_pronoun ? who.pronoun_begin : who.noun_begin;
+    d.person_end = by_pronoun ? who.pronoun_end : who.noun_end;
+    for (std::size_t i = 0; i < grammar.items().size(); ++i) {
+        const sd::Item& item = grammar.items()[i];
+        if (item.gone || is_empty(item)) continue;
+        const bool is_person = i == who.item;
+        std::string text = sd::text_of(item);
+        if (is_person && item.head.text.empty()) text += " " + d.person;
+        auto& list = item.absent ? d.absent : d.phrases;
+        if (listed(list, text)) continue;
+        const Category c = is_person ? Category::person : sd::category_of(item.head_classes);
+        list.push_back({std::move(text), c, item.begin, item.end, sd::has_colour(item.front)});
+    }
+    return d;
+}
+
+std::string Deconstructor::explain(std::string_view description) const {
+    sd::Sentence s;
+    sd::tokenise(description, *lexicon_, s);
+    sd::classify(s.tokens);
+    std::string out;
+    for (const sd::Token& t : s.tokens) {
+        out += std::to_string(t.begin) + "-" + std::to_string(t.end) + "\t" + std::string(t.text) + "\t";
+        out += t.word ? class_list(t.classes) : std::string("punctuation");
+        out += "\n";
+    }
+    return out;
+}
+
+}  // namespace scvd
