@@ -1,0 +1,208 @@
+#include "train/config.h"
+
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <toml++/toml.h>
+
+namespace scvd {
+namespace {
+
+struct Preset { const char *name, *text; };
+const Preset presets[] = {
+    {"demo",
+#include "model/presets/demo.toml"
+    },
+    {"small",
+#include "model/presets/small.toml"
+    },
+    {"vit-b16",
+#include "model/presets/vit-b16.toml"
+    },
+};
+
+template <class T>
+void parse_number(const std::string& key, const std::string& text, T& value) {
+    T parsed{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
+    ENG_CHECK(error == std::errc() && end == text.data() + text.size(), "config", key, " = \"", text, "\" is not ",
+              std::is_integral_v<T> ? "a whole number" : "a number");
+    value = parsed;
+}
+void parse(const std::string& key, const std::string& t, int& v) { parse_number(key, t, v); }
+void parse(const std::string& key, const std::string& t, float& v) { parse_number(key, t, v); }
+void parse(const std::string&, const std::string& t, std::string& v) { v = t; }
+void parse(const std::string& key, const std::string& t, bool& v) {
+    ENG_CHECK(t == "true" || t == "false", "config", key, " = \"", t, "\" is neither true nor false");
+    v = t == "true";
+}
+
+std::string print(int v) { return std::to_string(v); }
+std::string print(bool v) { return v ? "true" : "false"; }
+std::string print(float v) {  // shortest text that reads back to the same bits
+    char buffer[40];
+    std::string s(buffer, std::to_chars(buffer, buffer + sizeof buffer, v).ptr);
+    return s.find_first_of(".en") == std::string::npos ? s + ".0" : s;
+}
+std::string print(const std::string& v) {
+    std::string s = "\"";
+    for (char c : v) s += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
+    return s + "\"";
+}
+
+// A TOML value as the text that parse() takes; numbers keep the type they were written in.
+std::string text_of(const std::string& key, const toml::node& n) {
+    if (auto v = n.value_exact<std::string>()) return *v;
+    if (auto v = n.value_exact<std::int64_t>()) return std::to_string(*v);
+    if (auto v = n.value_exact<bool>()) return *v ? "true" : "false";
+    if (auto v = n.value_exact<double>()) {
+        char buffer[40];
+        return {buffer, std::to_chars(buffer, buffer + sizeof buffer, *v).ptr};
+    }
+    eng::fail("config", key, " should be a string, number or boolean");
+}
+
+void apply(const toml::table& table, const std::string& prefix, std::vector<Setting>& all, const std::string& source) {
+    for (const auto& [k, node] : table) {
+        const std::string key = prefix + std::string(k.str());
+        if (const auto* sub = node.as_table()) {
+            apply(*sub, key + ".", all, source);
+            continue;
+        }
+        std::vector<std::string> keys;
+        bool found = false;
+        for (Setting& s : all) {
+            keys.push_back(s.key);
+            if (s.key == key) s.set(text_of(key, node)), found = true;
+        }
+        ENG_CHECK(found, "config", source, ": unknown key \"", key, "\"; did you mean \"", nearest(key, keys), "\"?");
+    }
+}
+
+}  // namespace
+
+std::vector<Setting> settings(Config& c) {
+    std::vector<Setting> all;
+    const auto add = [&](const char* key, auto& field, const char* help) {
+        all.push_back({key, help, [key, &field](const std::string& t) { parse(key, t, field); }, [&field] { return print(field); }});
+    };
+    ModelConfig& m = c.model;
+    add("image.height", m.image.height, "picture height in pixels");
+    add("image.width", m.image.width, "picture width in pixels");
+    add("image.patch", m.image.patch, "side of a patch in pixels");
+    add("image.stride", m.image.stride, "distance between patches in pixels");
+    add("image.dim", m.image.dim, "width of the image encoder");
+    add("image.layers", m.image.layers, "blocks of the image encoder");
+    add("image.heads", m.image.heads, "attention heads of the image encoder");
+    add("text.dim", m.text.dim, "width of the text encoder");
+    add("text.layers", m.text.layers, "blocks of the text encoder");
+    add("text.heads", m.text.heads, "attention heads of the text encoder");
+    add("text.context", m.text.context, "longest text in tokens, SOT and EOT included");
+    add("text.vocab", m.text.vocab, "rows of the token table");
+    add("model.embed", m.embed, "d, width of the shared space");
+    add("model.classes", m.classes, "identities of the ID loss; -1: those of the training split, 0: no classifier");
+    add("model.dtype", m.dtype, "compute precision: f32 | bf16");
+    add("cgi.residual", m.cgi.residual, "none | self");
+    add("cgi.ffn", m.cgi.ffn, "hidden width of the interaction's FFNs, in units of d");
+    add("cgi.vsr", m.cgi.vsr, "textual vector from the pair or the text alone: pair | text");
+    add("dfa.sim", m.dfa.sim, "dot | cosine");
+    add("dfa.norm", m.dfa.norm, "softmax | sigmoid");
+    add("loss.global", m.loss.global, "loss of the global stage: sdm | cmpm | itc | none");
+    add("loss.pair", m.loss.pair, "loss of the pair stage: cmpm | sdm | itc | none");
+    add("loss.pairs", m.loss.pairs, "pairs it sees: all | hard:K | matched (leaks; for study)");
+    add("loss.global_weight", m.loss.global_weight, "factor of the global loss");
+    add("loss.pair_weight", m.loss.pair_weight, "factor of the pair loss");
+    add("loss.id_weight", m.loss.id_weight, "factor of the ID loss");
+    add("loss.temperature", m.loss.temperature, "temperature of sdm and itc");
+    add("sd.slots", c.sd.slots, "prompts per description, the person included");
+    add("sd.templates", c.sd.templates, "sentence templates around phrases");
+    add("sd.whole_description", c.sd.whole_description, "the whole description as one more prompt");
+    add("sd.prompt_dropout", c.sd.prompt_dropout, "share of attribute prompts dropped in training");
+    add("data.root", c.data.root, "data set folder (RSTPReid layout)");
+    add("data.on_bad", c.data.on_bad, "bad records: fatal | skip");
+    add("data.workers", c.data.workers, "loader threads");
+    add("data.cache_mb", c.data.cache_mb, "memory for decoded pictures");
+    add("data.flip", c.data.flip, "chance of a horizontal flip");
+    add("data.erase", c.data.erase, "chance of random erasing");
+    add("data.pad", c.data.pad, "pixels of padding before the random crop");
+    add("train.epochs", c.train.epochs, "passes over the training split");
+    add("train.batch", c.train.batch, "pairs per step");
+    add("train.accumulate", c.train.accumulate, "micro-batches per update");
+    add("train.seed", c.train.seed, "of parameters, order and augmentation");
+    add("train.eval_every", c.train.eval_every, "epochs between validations; 0: only at the end");
+    add("train.log_every", c.train.log_every, "steps between log lines");
+    add("train.lr", c.train.lr, "learning rate of the encoders");
+    add("train.head_lr", c.train.head_lr, "learning rate of the new modules");
+    add("train.weight_decay", c.train.weight_decay, "decoupled weight decay");
+    add("train.bias_lr", c.train.bias_lr, "rate factor of biases, norms and positions");
+    add("train.beta1", c.train.beta1, "AdamW");
+    add("train.beta2", c.train.beta2, "AdamW");
+    add("train.eps", c.train.eps, "AdamW");
+    add("train.warmup", c.train.warmup, "epochs of linear warm-up");
+    add("train.clip_norm", c.train.clip_norm, "largest gradient norm; 0: no clipping");
+    add("train.ema", c.train.ema, "decay of the weight average; 0: none");
+    add("train.schedule", c.train.schedule, "cosine | multistep");
+    add("eval.shortlist", c.eval.shortlist, "re-score the best K of stage 1; 0: all pairs");
+    add("eval.lambda", c.eval.lambda, "weight of the global score; below 0: chosen on val");
+    return all;
+}
+
+void load_config_text(Config& c, const std::string& text, const std::string& source) {
+    auto all = settings(c);
+    try {
+        apply(toml::parse(text), "", all, source);
+    } catch (const toml::parse_error& e) {
+        eng::fail("config", source, " line ", e.source().begin.line, ": ", std::string(e.description()));
+    }
+}
+
+void load_config(Config& c, const std::string& name) {
+    for (const Preset& p : presets)
+        if (name == p.name) return load_config_text(c, p.text, "preset " + name);
+    std::ifstream in(name);
+    ENG_CHECK(in, "config", "\"", name, "\" is neither a preset (", preset_names()[0], ", ", preset_names()[1], ", ",
+              preset_names()[2], ") nor a file that can be read");
+    std::ostringstream text;
+    text << in.rdbuf();
+    load_config_text(c, text.str(), name);
+}
+
+std::string to_toml(const Config& c) {
+    Config copy = c;
+    std::string s, section;
+    for (const Setting& x : settings(copy)) {
+        const auto dot = x.key.find('.');
+        if (x.key.substr(0, dot) != section) section = x.key.substr(0, dot), s += (s.empty() ? "[" : "\n[") + section + "]\n";
+        s += x.key.substr(dot + 1) + " = " + x.get() + "\n";
+    }
+    return s;
+}
+
+std::vector<std::string> preset_names() {
+    std::vector<std::string> names;
+    for (const Preset& p : presets) names.push_back(p.name);
+    return names;
+}
+
+std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
+    std::string best;
+    std::size_t least = std::string::npos;
+    for (const std::string& c : candidates) {
+        std::vector<std::size_t> row(c.size() + 1);
+        for (std::size_t j = 0; j <= c.size(); ++j) row[j] = j;
+        for (std::size_t i = 1; i <= word.size(); ++i) {
+            std::size_t diagonal = row[0];
+            row[0] = i;
+            for (std::size_t j = 1; j <= c.size(); ++j) {
+                const std::size_t change = diagonal + (word[i - 1] != c[j - 1]);
+                diagonal = row[j];
+                row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+            }
+        }
+        if (row.back() < least) least = row.back(), best = c;
+    }
+    return best;
+}
+
+}  // namespace scvd

@@ -1,0 +1,260 @@
+#include "train/data/dataset.h"
+
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "engine/error.h"
+#include "engine/io/file.h"
+#include "engine/parallel.h"
+#include "train/config.h"
+#include "train/data/image.h"
+
+namespace scvd {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* split_names[] = {"train", "val", "test"};
+
+bool exists_as_file(const fs::path& path) {
+    std::error_code unreadable;  // a name too long or a folder without access is as good as absent
+    return fs::is_regular_file(path, unreadable);
+}
+
+struct Candidate {
+    Record record;
+    int split = 0;        // index into split_names
+    std::string problem;  // why it is bad, "" while it is not
+};
+
+// Counts the records of the top-level list up to a byte of the text. A scan instead of a parse, because it is asked
+// about text that cannot be parsed.
+class RecordCounter {
+public:
+    explicit RecordCounter(const std::string& text) : text_(text) {}
+
+    // The number of the record that holds byte `offset`; offsets must not fall from call to call.
+    int at(size_t offset) {
+        for (; position_ <= offset; ++position_) step(text_[position_]);
+        return record_;
+    }
+
+private:
+    void step(char c) {
+        if (quoted_) {
+            quoted_ = c != '"' || escaped_;
+            escaped_ = c == '\\' && !escaped_;
+        } else if (c == '"') {
+            quoted_ = true;
+        } else if (c == '{' || c == '[') {
+            record_ += c == '{' && depth_ == 1;
+            ++depth_;
+        } else if (c == '}' || c == ']') {
+            --depth_;
+        }
+    }
+
+    const std::string& text_;
+    size_t position_ = 0;
+    int record_ = -1, depth_ = 0;
+    bool quoted_ = false, escaped_ = false;
+};
+
+// Makes the text parsable: each bad byte becomes '?', and its record gets a problem.
+std::map<int, std::string> replace_bad_utf8(std::string& text) {
+    std::map<int, std::string> problems;
+    RecordCounter records(text);
+    for (size_t at = 0; (at = find_bad_utf8(text, at)) != std::string::npos; ++at) {
+        const unsigned value = static_cast<unsigned char>(text[at]);
+        constexpr const char* digits = "0123456789abcdef";
+        const std::string byte{'0', 'x', digits[value >> 4], digits[value & 15]};
+        problems.emplace(records.at(at), "is not UTF-8: byte " + byte + " at offset " + std::to_string(at));
+        text[at] = '?';
+    }
+    return problems;
+}
+
+const json& member(const json& record, const char* key, const std::string& where) {
+    if (const auto it = record.find(key); it != record.end()) return *it;
+    std::vector<std::string> keys;
+    for (const auto& [k, v] : record.items()) keys.push_back(k);
+    eng::fail("data", where, " has no \"", key, "\"",
+              keys.empty() ? "" : "; the nearest key is \"" + nearest(key, keys) + "\"");
+}
+
+std::vector<std::string> parse_captions(const json& captions, const std::string& where) {
+    ENG_CHECK(captions.is_array() && !captions.empty(), "data", where,
+              ": \"captions\" should be a list of at least one string, got ",
+              captions.is_array() ? "an empty list" : captions.type_name());
+    std::vector<std::string> texts;
+    for (const json& caption : captions) {
+        const size_t n = texts.size();
+        ENG_CHECK(caption.is_string(), "data", where, ": caption ", n, " should be a string, got ",
+                  caption.type_name());
+        texts.push_back(caption);
+        ENG_CHECK(texts.back().find_first_not_of(" \t\r\n\v\f") != std::string::npos, "data", where, ": caption ", n,
+                  " is empty");
+    }
+    return texts;
+}
+
+int parse_split(const json& split, const std::string& where) {
+    ENG_CHECK(split.is_string(), "data", where, ": \"split\" should be a string, got ", split.type_name());
+    for (int s = 0; s < 3; ++s)
+        if (split == split_names[s]) return s;
+    eng::fail("data", where, ": \"split\" is ", split.dump(), ", want train | val | test");
+}
+
+Candidate parse_record(const json& r, std::string where, const fs::path& pictures) {
+    ENG_CHECK(r.is_object(), "data", where, " should be an object, got ", r.type_name());
+    const json &id = member(r, "id", where), &name = member(r, "img_path", where);
+    const json &captions = member(r, "captions", where), &split = member(r, "split", where);
+    ENG_CHECK(id.is_number_integer(), "data", where, ": \"id\" should be a whole number, got ", id.type_name());
+    using Int = std::numeric_limits<int>;
+    const bool fits = id.is_number_unsigned() ? id.get<uint64_t>() <= uint64_t(Int::max())
+                                              : id.get<int64_t>() >= Int::min();  // signed only when negative
+    ENG_CHECK(fits, "data", where, ": \"id\" is ", id.dump(), ", which 32 bits do not hold");
+    ENG_CHECK(name.is_string(), "data", where, ": \"img_path\" should be a string, got ", name.type_name());
+    Candidate c;
+    c.record.id = id;
+    c.record.name = name;
+    c.record.path = (pictures / c.record.name).string();
+    where += " (" + c.record.name + ")";
+    c.record.captions = parse_captions(captions, where);
+    c.split = parse_split(split, where);
+    ENG_CHECK(exists_as_file(c.record.path), "data", where, ": the picture ", c.record.path, " is not there");
+    return c;
+}
+
+void check_picture(Candidate& c, const std::string& where, OnBad on_bad) {
+    try {
+        const eng::MappedFile file(c.record.path);
+        if (on_bad == OnBad::skip)
+            decode_image(file.bytes(), c.record.path);
+        else
+            check_whole(file.bytes(), c.record.path);
+    } catch (const eng::Error& e) {
+        const std::string reason = e.what();  // "image: PATH: the picture is cut short: ..."
+        c.problem = "data: " + where + reason.substr(reason.find(':'));
+    }
+}
+
+// Retrieval results mean nothing when the test has been seen in training, so a leak is as bad as a missing picture.
+void find_leaks(std::vector<Candidate>& candidates, const std::string& file) {
+    std::map<std::string, int> split_of_picture;
+    std::map<int, std::pair<bool, size_t>> use_of_identity;  // in training? and the first record that says so
+    for (size_t i = 0; i < candidates.size(); ++i) {
+        Candidate& c = candidates[i];
+        if (!c.problem.empty()) continue;
+        const std::string where = "data: " + file + " record " + std::to_string(i) + " (" + c.record.name + ")";
+        const int split = split_of_picture.emplace(c.record.path, c.split).first->second;
+        const auto [training, first] = use_of_identity.emplace(c.record.id, std::pair(c.split == 0, i)).first->second;
+        if (split != c.split)
+            c.problem = where + ": the picture is in split " + split_names[split] + " and in " + split_names[c.split];
+        else if (training != (c.split == 0))
+            c.problem = where + ": identity " + std::to_string(c.record.id) + " is in split " + split_names[c.split] +
+                        ", but record " + std::to_string(first) + " has it in " + split_names[candidates[first].split];
+    }
+}
+
+void add(Split& split, Record record, std::map<int, int>& labels) {
+    record.label = labels.emplace(record.id, static_cast<int>(labels.size())).first->second;
+    for (int c = 0; c < static_cast<int>(record.captions.size()); ++c)
+        split.pairs.push_back({static_cast<int>(split.images.size()), c});
+    split.images.push_back(std::move(record));
+    split.identities = static_cast<int>(labels.size());
+}
+
+json parse_file(const std::string& file, const std::string& text) {
+    json all;
+    try {
+        all = json::parse(text);
+    } catch (const json::exception& e) {
+        std::string reason = e.what();  // "[json.exception...] parse error at line 3, column 7: ..."
+        reason = reason.substr(std::min(reason.size(), reason.find("] ") + 2));
+        eng::fail("data", file, " is not JSON: ", text.empty() ? "the file is empty" : reason);
+    }
+    ENG_CHECK(all.is_array(), "data", file, " should be a list of records, got ", all.type_name());
+    ENG_CHECK(!all.empty(), "data", file, " is an empty list: no records");
+    return all;
+}
+
+// Every record with its problem, if it has one. Throws the first problem when bad records are fatal.
+std::vector<Candidate> read_records(const std::string& file, const fs::path& pictures, OnBad on_bad) {
+    std::string text = eng::read_file(file);
+    const auto encoding_problems = replace_bad_utf8(text);
+    const json all = parse_file(file, text);
+    std::vector<Candidate> candidates(all.size());
+    const auto where = [&](size_t i) { return file + " record " + std::to_string(i); };
+    for (size_t i = 0; i < all.size(); ++i) try {
+            const auto found = encoding_problems.find(static_cast<int>(i));
+            if (found != encoding_problems.end()) eng::fail("data", where(i), " ", found->second);
+            candidates[i] = parse_record(all[i], where(i), pictures);
+        } catch (const eng::Error& e) {
+            if (on_bad == OnBad::fatal) throw;
+            candidates[i].problem = e.what();
+        }
+    eng::parallel_for(static_cast<int64_t>(all.size()), 16, [&](int64_t begin, int64_t end) {
+        for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+            if (candidates[i].problem.empty()) check_picture(candidates[i], where(i), on_bad);
+    });
+    find_leaks(candidates, file);
+    return candidates;
+}
+
+}  // namespace
+
+size_t find_bad_utf8(const std::string& text, size_t from) {
+    const auto at = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+    for (size_t i = from; i < text.size();) {
+        const unsigned c = at(i), next = at(i + 1);
+        const size_t length = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+        // Besides stray bytes: overlong forms (E0, F0), surrogates (ED) and code points above 10FFFF (F4).
+        const bool forbidden = (c == 0xE0 && next < 0xA0) || (c == 0xED && next > 0x9F) || (c == 0xF0 && next < 0x90) ||
+                               (c == 0xF4 && next > 0x8F);
+        if (length == 0 || forbidden) return i;
+        for (size_t k = 1; k < length; ++k)
+            if ((at(i + k) & 0xC0) != 0x80) return i;
+        i += length;
+    }
+    return std::string::npos;
+}
+
+Dataset load_dataset(const std::string& root, OnBad on_bad) {
+    const bool is_file = exists_as_file(root);
+    const fs::path folder = is_file ? fs::path(root).parent_path() : fs::path(root);
+    const fs::path file = is_file ? fs::path(root) : folder / "data_captions.json", pictures = folder / "imgs";
+    ENG_CHECK(is_file || fs::is_directory(root), "data", root, " is not a folder");
+    ENG_CHECK(fs::exists(file), "data", root, " holds no data_captions.json: is it a data set in the RSTPReid layout?");
+    ENG_CHECK(fs::is_directory(pictures), "data", pictures.string(), " is not a folder, but the pictures belong there");
+
+    Dataset d;
+    Split* const splits[] = {&d.train, &d.val, &d.test};
+    for (int s = 0; s < 3; ++s) splits[s]->name = split_names[s];
+    std::map<int, int> labels[3];
+    for (Candidate& c : read_records(file.string(), pictures, on_bad)) {
+        ++d.records;
+        if (c.problem.empty())
+            add(*splits[c.split], std::move(c.record), labels[c.split]);
+        else if (on_bad == OnBad::fatal)
+            throw eng::Error(c.problem);
+        else
+            d.skipped.push_back(c.problem);
+    }
+    ENG_CHECK(d.skipped.size() < static_cast<size_t>(d.records), "data", file.string(),
+              ": every record is bad; the first: ", d.skipped[0]);
+    return d;
+}
+
+std::string describe_skipped(const Dataset& d, size_t shown) {
+    if (d.skipped.empty()) return "";
+    std::string text = std::to_string(d.skipped.size()) + " of " + std::to_string(d.records) + " records left out:\n";
+    for (size_t i = 0; i < std::min(shown, d.skipped.size()); ++i) text += "  " + d.skipped[i] + "\n";
+    if (d.skipped.size() > shown) text += "  and " + std::to_string(d.skipped.size() - shown) + " more\n";
+    return text;
+}
+
+}  // namespace scvd

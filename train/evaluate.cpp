@@ -1,0 +1,147 @@
+#include "train/evaluate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+namespace scvd {
+namespace {
+
+constexpr int kImageBlock = 64, kTextBlock = 32;
+
+std::vector<ImageFeatures> encode_gallery(const Scvd& model, const Config& c, eng::Arena& arena, Pictures& pictures) {
+    const int H = c.model.image.height, W = c.model.image.width;
+    std::vector<ImageFeatures> blocks;
+    for (int first = 0; first < pictures.count(); first += kImageBlock)
+        blocks.push_back(model.encode_images(read_pictures(arena, pictures, first, std::min(kImageBlock, pictures.count() - first), H, W)));
+    return blocks;
+}
+
+std::vector<TextFeatures> encode_queries(const Scvd& model, eng::Arena& arena, const TextBank& bank, const std::vector<TextItem>& items) {
+    std::vector<TextFeatures> blocks;
+    for (std::size_t first = 0; first < items.size(); first += kTextBlock) {
+        std::vector<const TextItem*> part;
+        for (std::size_t i = first; i < std::min(items.size(), first + kTextBlock); ++i) part.push_back(&items[i]);
+        blocks.push_back(model.encode_texts(make_text_batch(arena, bank, part)));
+    }
+    return blocks;
+}
+
+// Marks each query's K best images of the global stage.
+std::vector<std::uint8_t> best_of(const Scores& s, int k) {
+    std::vector<std::uint8_t> marked(s.global.size(), 0);
+    std::vector<int> order(s.gallery);
+    for (int q = 0; q < s.queries; ++q) {
+        const float* row = s.global.data() + std::size_t(q) * s.gallery;
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return row[a] > row[b]; });
+        for (int i = 0; i < std::min(k, s.gallery); ++i) marked[std::size_t(q) * s.gallery + order[i]] = 1;
+    }
+    return marked;
+}
+
+nlohmann::json metrics_json(const Retrieval& r) {
+    return {{"R1", r.R1}, {"R5", r.R5}, {"R10", r.R10}, {"mAP", r.mAP}, {"mINP", r.mINP}};
+}
+std::vector<float> transposed(const std::vector<float>& m, int rows, int cols) {
+    std::vector<float> t(m.size());
+    for (int r = 0; r < rows; ++r)
+        for (int c = 0; c < cols; ++c) t[std::size_t(c) * rows + r] = m[std::size_t(r) * cols + c];
+    return t;
+}
+
+}  // namespace
+
+Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictures& pictures, TextBank& bank, int shortlist, bool pair) {
+    eng::Recording off(nullptr);
+    eng::Arena arena;
+    Scores s;
+    std::vector<TextItem> items;
+    for (const auto& p : split.pairs) {
+        items.push_back(bank.item(split.images[p.image].captions[p.caption]));
+        s.query_ids.push_back(split.images[p.image].id);
+    }
+    for (const Record& r : split.images) s.gallery_ids.push_back(r.id);
+    s.queries = int(items.size()), s.gallery = int(split.images.size());
+    ENG_CHECK(s.queries > 0, "evaluate", "split ", split.name, " has no captions");
+    s.global.resize(std::size_t(s.queries) * s.gallery);
+    const auto images = encode_gallery(model, c, arena, pictures);
+    const auto texts = encode_queries(model, arena, bank, items);
+    for (std::size_t tb = 0; tb < texts.size(); ++tb)
+        for (std::size_t ib = 0; ib < images.size(); ++ib) {
+            const Tensor g = eng::cast(global_scores(texts[tb].global, images[ib].global), eng::DType::f32);
+            for (std::int64_t q = 0; q < g.rows(); ++q)
+                std::copy_n(g.as<float>() + q * g.cols(), g.cols(), s.global.begin() + (tb * kTextBlock + q) * s.gallery + ib * kImageBlock);
+        }
+    if (!pair || c.model.loss.pair == "none") return s;
+    s.pair.assign(s.global.size(), 0.f);
+    if (shortlist > 0 && shortlist < s.gallery) s.scored = best_of(s, shortlist);
+    std::vector<TextSide> sides;
+    for (const TextFeatures& t : texts) sides.push_back(model.interaction().text_side(t));
+    for (std::size_t ib = 0; ib < images.size(); ++ib) {
+        const ImageSide side = model.interaction().image_side(images[ib]);
+        for (std::size_t tb = 0; tb < texts.size(); ++tb) {
+            PairList pairs;
+            std::vector<std::size_t> at;
+            for (int t = 0; t < sides[tb].slots.count; ++t)
+                for (int i = 0; i < images[ib].count; ++i) {
+                    const std::size_t cell = (tb * kTextBlock + t) * s.gallery + ib * kImageBlock + i;
+                    if (s.scored.empty() || s.scored[cell]) pairs.add(i, t), at.push_back(cell);
+                }
+            if (at.empty()) continue;
+            const std::vector<float> v = model.pair_scores(side, sides[tb], pairs);
+            for (std::size_t n = 0; n < at.size(); ++n) s.pair[at[n]] = v[n];
+        }
+    }
+    return s;
+}
+
+std::vector<float> fuse(const Scores& s, float lambda) {
+    if (s.pair.empty()) return s.global;
+    std::vector<float> f(s.global.size());
+    for (std::size_t i = 0; i < f.size(); ++i)
+        f[i] = s.scored.empty() || s.scored[i] ? lambda * s.global[i] + (1 - lambda) * s.pair[i]
+                                               : s.global[i] - 4;  // cosines differ by 2 at most: below everything re-scored
+    return f;
+}
+
+float choose_lambda(const Scores& s) {
+    if (s.pair.empty()) return 1;
+    float best = 0;
+    double top = -1;
+    for (int i = 0; i <= 20; ++i) {
+        const float lambda = float(i) / 20;
+        const double mAP = evaluate(fuse(s, lambda), s.query_ids, s.gallery_ids).mAP;
+        if (mAP > top + 1e-12) top = mAP, best = lambda;
+    }
+    return best;
+}
+
+nlohmann::json report(const Scores& s, const std::string& split, int identities, float lambda) {
+    nlohmann::json j{{"split", split}, {"identities", identities}, {"gallery_images", s.gallery}, {"queries", s.queries},
+                     {"chance_R1", chance_R1(s.query_ids, s.gallery_ids)}, {"lambda", lambda}};
+    const auto both = [&](const std::string& name, const std::vector<float>& m) {
+        j["t2i"][name] = metrics_json(evaluate(m, s.query_ids, s.gallery_ids));
+        j["i2t"][name] = metrics_json(evaluate(transposed(m, s.queries, s.gallery), s.gallery_ids, s.query_ids));
+    };
+    both("global", s.global);
+    if (!s.pair.empty()) both("pair", fuse(s, 0)), both("fused", fuse(s, lambda));
+    return j;
+}
+
+std::string table(const nlohmann::json& r) {
+    std::string out = fmt::format("{} split: {} identities, {} images, {} queries, chance R@1 {:.2f} %\n{:<18}{:>8}{:>8}{:>8}{:>8}{:>8}\n", r["split"].get<std::string>(),
+                                  r["identities"].get<int>(), r["gallery_images"].get<int>(), r["queries"].get<int>(), 100 * r["chance_R1"].get<double>(), "", "R@1", "R@5", "R@10", "mAP", "mINP");
+    for (const char* way : {"t2i", "i2t"})
+        for (const char* stage : {"global", "pair", "fused"}) {
+            if (!r[way].contains(stage)) continue;
+            const auto& m = r[way][stage];
+            out += fmt::format("{:<18}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}\n", std::string(way) + " " + stage, 100 * m["R1"].get<double>(), 100 * m["R5"].get<double>(),
+                               100 * m["R10"].get<double>(), 100 * m["mAP"].get<double>(), 100 * m["mINP"].get<double>());
+        }
+    return out;
+}
+
+}  // namespace scvd

@@ -1,0 +1,33 @@
+#pragma once
+// Honest evaluation: gallery images are embedded without seeing any text, a query meets every image (or a shortlist),
+// and nothing is chosen on the split that is reported.
+#include <nlohmann/json_fwd.hpp>
+
+#include "model/scvd.h"
+#include "train/data/pictures.h"
+#include "train/data/texts.h"
+#include "train/metrics.h"
+
+namespace scvd {
+
+struct Scores {                        // row-major [queries, gallery]
+    std::vector<float> global, pair;   // pair: only where `scored`; all of it without a shortlist
+    std::vector<std::uint8_t> scored;  // empty: everything
+    std::vector<int> query_ids, gallery_ids;
+    int queries = 0, gallery = 0;
+};
+
+// Scores of every caption of the split against every image. shortlist K > 0: the pair stage only re-scores each query's
+// best K of the global stage.
+Scores score_split(const Scvd&, const Config&, const Split&, Pictures&, TextBank&, int shortlist, bool pair = true);
+
+// lambda * global + (1-lambda) * pair; items outside of a shortlist keep their global order below it.
+std::vector<float> fuse(const Scores&, float lambda);
+// The lambda in 0, 0.05 .. 1 with the best mAP; the smallest of equals.
+float choose_lambda(const Scores&);
+
+// The table of one split: global, pair (lambda 0) and fused, text to image and image to text.
+nlohmann::json report(const Scores&, const std::string& split, int identities, float lambda);
+std::string table(const nlohmann::json& report);
+
+}  // namespace scvd

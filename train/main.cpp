@@ -1,0 +1,221 @@
+// The binary: subcommands only collect options; the work is done by the functions they call.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "engine/io/file.h"
+#include "engine/parallel.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/loop.h"
+#include "train/search.h"
+#include "train/synth/synth.h"
+
+using namespace scvd;
+
+namespace {
+
+// A config given by name and then by single keys: --config demo --train.lr 1e-3.
+struct ConfigArgs {
+    std::string name = "demo";
+    std::map<std::string, std::string> overrides;
+    std::vector<std::unique_ptr<std::string>> store;
+
+    void add_to(CLI::App* app) {
+        app->add_option("--config", name, "preset (demo | small | vit-b16) or a TOML file")->capture_default_str();
+        Config defaults;
+        for (const Setting& s : settings(defaults))
+            app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings");
+    }
+    Config resolve() const {
+        Config c;
+        load_config(c, name);
+        apply(c);
+        return c;
+    }
+    void apply(Config& c) const {
+        for (const Setting& s : settings(c))
+            if (const auto it = overrides.find(s.key); it != overrides.end()) s.set(it->second);
+    }
+};
+
+void add_synth(CLI::App& app) {
+    auto* cmd = app.add_subcommand("synth", "Make a synthetic set of pedestrians with captions and phrase regions");
+    auto o = std::make_shared<SynthOptions>();
+    cmd->add_option("--out", o->out, "folder to make")->required();
+    cmd->add_option("--train", o->train, "training identities")->capture_default_str();
+    cmd->add_option("--val", o->val, "validation identities")->capture_default_str();
+    cmd->add_option("--test", o->test, "test identities")->capture_default_str();
+    cmd->add_option("--train-images", o->train_images, "pictures per training identity")->capture_default_str();
+    cmd->add_option("--seed", o->seed, "the same seed makes the same bytes")->capture_default_str();
+    cmd->add_option("--width", o->width, "of a picture")->capture_default_str();
+    cmd->add_option("--height", o->height, "of a picture")->capture_default_str();
+    cmd->add_option("--twins", o->twin_share, "share of identities that have a near twin")->capture_default_str();
+    cmd->add_option("--threads", o->threads, "0: all cores")->capture_default_str();
+    cmd->add_flag("--force", o->force, "replace a set made by this command");
+    cmd->callback([o] {
+        const SynthReport r = make_synthetic_set(*o);
+        fmt::print("{} identities, {} pictures, {} captions in {}: {:.0f} pictures/s\n", r.identities, r.images, r.captions, o->out, r.images_per_second);
+    });
+}
+
+void add_train(CLI::App& app) {
+    auto* cmd = app.add_subcommand("train", "Train; the run folder holds checkpoints, metrics, curves and the resolved config");
+    auto o = std::make_shared<TrainOptions>();
+    auto c = std::make_shared<ConfigArgs>();
+    c->add_to(cmd);
+    cmd->add_option("--data", c->overrides["data.root"], "data set folder (RSTPReid layout)");
+    cmd->add_option("--out", o->out, "run folder")->required();
+    cmd->add_option("--init", o->init, "start from the weights of this checkpoint");
+    cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary (default: assets/)");
+    cmd->add_flag("--resume", o->resume, "go on from the last checkpoint in --out, bit for bit");
+    cmd->add_flag("--check-numerics", o->check_numerics, "name the first op whose result is not finite");
+    cmd->add_flag("--memory-report", o->memory_report, "what the first step keeps for backward, by scope");
+    cmd->add_option("--stop-after", o->stop_after, "stop after this many updates, as if interrupted");
+    cmd->callback([o, c] {
+        if (c->overrides["data.root"].empty()) c->overrides.erase("data.root");
+        const auto last = std::filesystem::path(o->out) / "last.safetensors";
+        if (o->resume) {
+            ENG_CHECK(std::filesystem::exists(last), "train", "--resume: ", last.string(), " is not there");
+            o->config = checkpoint_config(last.string());
+            c->apply(o->config);
+        } else {
+            o->config = c->resolve();
+        }
+        ENG_CHECK(!o->config.data.root.empty(), "train", "--data names the data set folder and is missing");
+        train(*o);
+    });
+}
+
+void add_eval(CLI::App& app) {
+    struct Options { std::string weights, data, split = "test", json, bpe; int shortlist = -1; float lambda = -1; };
+    auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split");
+    auto o = std::make_shared<Options>();
+    cmd->add_option("--weights", o->weights, "checkpoint")->required();
+    cmd->add_option("--data", o->data, "data set folder (default: the one it was trained on)");
+    cmd->add_option("--split", o->split, "train | val | test")->capture_default_str()->check(CLI::IsMember({"train", "val", "test"}));
+    cmd->add_option("--json", o->json, "write the numbers here too");
+    cmd->add_option("--shortlist", o->shortlist, "re-score the best K of the global stage; 0: all pairs");
+    cmd->add_option("--lambda", o->lambda, "weight of the global score (default: chosen on val in training)");
+    cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary");
+    cmd->callback([o] {
+        Config c = checkpoint_config(o->weights);
+        if (!o->data.empty()) c.data.root = o->data;
+        if (o->shortlist >= 0) c.eval.shortlist = o->shortlist;
+        eng::Arena arena;
+        Scvd model(c.model, arena, 1);
+        const RunState state = load_checkpoint(o->weights, model, nullptr);
+        const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal);
+        const Split& split = o->split == "train" ? data.train : o->split == "val" ? data.val : data.test;
+        Pictures pictures(paths_of(split), c.model.image.height, c.model.image.width, 0);
+        TextBank bank(c, o->bpe);
+        const Scores s = score_split(model, c, split, pictures, bank, c.eval.shortlist);
+        auto r = report(s, o->split, split.identities, o->lambda >= 0 ? o->lambda : float(state.lambda));
+        r["train_seconds"] = state.seconds;
+        r["weights"] = o->weights;
+        fmt::print("{}", table(r));
+        if (!o->json.empty()) eng::write_file(o->json, r.dump(2) + "\n");
+    });
+}
+
+void add_index(CLI::App& app) {
+    auto* cmd = app.add_subcommand("index", "Index a folder of pictures for search");
+    auto o = std::make_shared<IndexOptions>();
+    cmd->add_option("folder", o->folder, "pictures, subfolders included")->required();
+    cmd->add_option("--weights", o->weights, "checkpoint")->required();
+    cmd->add_option("--out", o->out, "index file")->required();
+    cmd->add_flag("--skip-bad", o->skip_bad, "leave out pictures that cannot be decoded");
+    cmd->callback([o] { fmt::print("{} pictures indexed in {}\n", build_index(*o), o->out); });
+}
+
+void add_search_options(CLI::App* cmd, SearchOptions& o) {
+    cmd->add_option("query", o.query, "the description, in quotes")->required();
+    cmd->add_option("--index", o.index, "index file")->required();
+    cmd->add_option("--weights", o.weights, "checkpoint (default: the one that made the index)");
+    cmd->add_option("--top", o.top, "results")->capture_default_str();
+    cmd->add_option("--shortlist", o.shortlist, "pictures the pair stage re-scores")->capture_default_str();
+    cmd->add_option("--lambda", o.lambda, "weight of the global score");
+    cmd->add_option("--bpe", o.bpe, "tokenizer vocabulary");
+}
+
+void add_search(CLI::App& app) {
+    struct Options { SearchOptions search; std::string html; bool json = false; };
+    auto* cmd = app.add_subcommand("search", "Find a person in an index from a sentence");
+    auto o = std::make_shared<Options>();
+    add_search_options(cmd, o->search);
+    cmd->add_flag("--json", o->json, "print JSON");
+    cmd->add_option("--html", o->html, "write a self-contained page with pictures and heat maps");
+    cmd->callback([o] {
+        const SearchPage page = search(o->search);
+        if (!o->html.empty()) eng::write_file(o->html, render_search_page(page));
+        if (o->json) {
+            fmt::print("{}\n", to_json(page).dump(2));
+            return;
+        }
+        int rank = 0;
+        for (const ResultView& r : page.results) fmt::print("{:>3}  {:.3f}  (global {:.3f}, pair {:.3f})  {}\n", ++rank, r.score, r.global_score, r.pair_score, r.path);
+    });
+}
+
+void add_explain(CLI::App& app) {
+    struct Options { SearchOptions search; std::string out; int results = 1; };
+    auto* cmd = app.add_subcommand("explain", "Write TVL's heat map of every phrase for the best results as PNG");
+    auto o = std::make_shared<Options>();
+    add_search_options(cmd, o->search);
+    cmd->add_option("--out", o->out, "folder for the pictures")->required();
+    cmd->add_option("--results", o->results, "how many results to explain")->capture_default_str();
+    cmd->callback([o] {
+        o->search.top = std::max(o->search.top, o->results);
+        for (const auto& p : write_heatmaps(search(o->search), o->out, o->results)) fmt::print("{}\n", p);
+    });
+}
+
+void add_deconstruct(CLI::App& app) {
+    struct Options { std::string text, lexicon; bool jsonl = false, explain = false; };
+    auto* cmd = app.add_subcommand("deconstruct", "Show the person, phrases and prompts of a description");
+    auto o = std::make_shared<Options>();
+    cmd->add_option("text", o->text, "the description, in quotes");
+    cmd->add_flag("--jsonl", o->jsonl, "read {\"id\", \"text\"} lines from standard input");
+    cmd->add_flag("--explain", o->explain, "class and span of every token");
+    cmd->add_option("--lexicon", o->lexicon, "another lexicon");
+    cmd->callback([o] {
+        const Deconstructor sd(o->lexicon);
+        const auto show = [&](const std::string& text, const std::string& id) {
+            const Deconstruction d = sd(text);
+            if (o->explain) fmt::print("{}", sd.explain(text));
+            fmt::print("{}\n", to_json(d, make_prompts(d, {}, text), id));
+        };
+        if (!o->jsonl) return show(o->text, "");
+        int number = 0;
+        for (std::string line; std::getline(std::cin, line);) {
+            ++number;
+            const auto j = nlohmann::json::parse(line, nullptr, false);
+            ENG_CHECK(j.is_object() && j.contains("text") && j["text"].is_string(), "deconstruct", "line ", number, " is not an object with a \"text\"");
+            show(j["text"], j.value("id", ""));
+        }
+    });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"scvd: find a person in a gallery of photographs from a sentence"};
+    app.require_subcommand(1);
+    app.set_help_all_flag("--help-all", "help of every subcommand");
+    int threads = 0;
+    app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
+    add_synth(app), add_train(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e);
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "scvd: {}\n", e.what());
+        return 1;
+    }
+    return 0;
+}

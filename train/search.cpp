@@ -1,0 +1,251 @@
+#include "train/search.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "engine/io/file.h"
+#include "engine/io/safetensors.h"
+#include "train/checkpoint.h"
+#include "train/data/image.h"
+#include "train/data/image_write.h"
+#include "train/data/pictures.h"
+#include "train/data/resize.h"
+#include "train/data/texts.h"
+#include "train/heatmap.h"
+
+namespace scvd {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr int kBlock = 64;
+
+// A trained model ready for use.
+struct Loaded {
+    Config config;
+    eng::Arena arena;
+    std::unique_ptr<Scvd> model;
+    RunState state;
+    explicit Loaded(const std::string& weights) : config(checkpoint_config(weights)) {
+        model = std::make_unique<Scvd>(config.model, arena, 1);
+        state = load_checkpoint(weights, *model, nullptr);
+    }
+};
+
+std::vector<std::string> pictures_below(const std::string& folder) {
+    ENG_CHECK(fs::is_directory(folder), "index", folder, " is not a folder");
+    std::vector<std::string> files;
+    for (const auto& e : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
+        if (e.is_regular_file() && has_image_extension(e.path())) files.push_back(e.path().string());
+    ENG_CHECK(!files.empty(), "index", folder, " holds no pictures (jpg, png, bmp, ppm)");
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+void drop_undecodable(std::vector<std::string>& files) {
+    const auto bad = [](const std::string& f) {
+        try {
+            load_image(f);
+            return false;
+        } catch (const eng::Error& e) {
+            fmt::print(stderr, "left out: {}\n", e.what());
+            return true;
+        }
+    };
+    const auto before = files.size();
+    std::erase_if(files, bad);
+    if (files.size() < before) fmt::print(stderr, "{} of {} pictures left out\n", before - files.size(), before);
+    ENG_CHECK(!files.empty(), "index", "no picture could be decoded");
+}
+
+struct Index {
+    std::vector<std::string> files;
+    std::string weights;
+    ImageFeatures features;
+};
+
+Index open_index(const std::string& path, eng::Arena& arena) {
+    const auto file = eng::SafeTensors::open(path);
+    const auto meta = [&](const char* key) {
+        const auto it = file.metadata().find(key);
+        ENG_CHECK(it != file.metadata().end(), "search", path, " is not an index written by `scvd index`: no \"", key, "\"");
+        return it->second;
+    };
+    Index ix;
+    ix.files = nlohmann::json::parse(meta("files")).get<std::vector<std::string>>();
+    ix.weights = meta("weights");
+    const auto read = [&](const char* key) {
+        const auto& t = file.at(key);
+        ENG_CHECK(t.shape.size() == 2 && t.dtype == "F32", "search", path, ": \"", key, "\" should be an F32 matrix");
+        Tensor x(arena, {t.shape[0], t.shape[1]}, eng::DType::f32);
+        std::memcpy(x.raw(), t.data, t.bytes);
+        return x;
+    };
+    ix.features.global = read("global"), ix.features.tokens = read("tokens");
+    ix.features.count = int(ix.features.global.rows());
+    ENG_CHECK(std::size_t(ix.features.count) == ix.files.size() && ix.features.tokens.rows() % ix.features.count == 0, "search", path, ": features and file names do not agree");
+    ix.features.patches = int(ix.features.tokens.rows() / ix.features.count) - 1;
+    return ix;
+}
+
+// The features of some pictures of the index, in the model's dtype.
+ImageFeatures subset(const ImageFeatures& all, const std::vector<int>& which, eng::DType dtype) {
+    std::vector<std::int32_t> rows, tokens;
+    const int L = all.patches + 1;
+    for (const int i : which) {
+        rows.push_back(i);
+        for (int n = 0; n < L; ++n) tokens.push_back(i * L + n);
+    }
+    eng::Arena& a = all.global.arena();
+    return {eng::cast(eng::gather_rows(all.global, eng::indices(a, rows)), dtype), eng::cast(eng::gather_rows(all.tokens, eng::indices(a, tokens)), dtype), int(which.size()), all.patches};
+}
+
+std::vector<int> ranking(const std::vector<float>& score, const std::vector<int>& of) {
+    std::vector<int> order = of;
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return score[a] > score[b]; });
+    return order;
+}
+
+std::string label_of(const TextItem& item, std::size_t prompt) {
+    const int p = item.phrase[prompt];
+    return p == -1 ? item.parts.person : p == -2 ? "the whole description" : item.parts.phrases[p].text;
+}
+
+// Pictures, weights and heat maps of the results to show.
+void fill_views(SearchPage& page, const Loaded& m, const Index& ix, const TextItem& item, const TextSide& text, const std::vector<int>& shown) {
+    const ImageSide side = m.model->interaction().image_side(subset(ix.features, shown, m.model->params().compute_dtype()));
+    PairList pairs;
+    for (int i = 0; i < int(shown.size()); ++i) pairs.add(i, 0);
+    const PairVectors v = m.model->interaction()(side, text, pairs, true);
+    const Tensor map = eng::cast(v.map, eng::DType::f32), weights = eng::cast(v.weights, eng::DType::f32);
+    const auto g = m.config.model.patches();
+    for (std::size_t r = 0; r < shown.size(); ++r) {
+        const Image picture = load_image(ix.files[shown[r]]);
+        const int h = 256, w = std::max(1, picture.width * h / std::max(1, picture.height));
+        const Image shown_picture = resize(picture, w, h);
+        page.results[r].jpeg = encode_jpeg(w, h, shown_picture.rgb.data(), 88);
+        for (std::size_t k = 0; k < item.prompts.size(); ++k) {
+            const std::size_t row = r * item.prompts.size() + k;
+            const auto heat = blend_heatmap(shown_picture.rgb.data(), w, h, map.as<float>() + row * map.cols(), g.grid_h(), g.grid_w());
+            PhraseView view;
+            view.text = label_of(item, k);
+            view.weight = weights.as<float>()[row];
+            view.heat_png = encode_png(w, h, heat.data());
+            page.results[r].phrases.push_back(std::move(view));
+        }
+    }
+}
+
+// How well each prompt alone fits each result: its pair score as a description of its own.
+void fill_phrase_scores(SearchPage& page, const Loaded& m, const Index& ix, TextBank& bank, const TextItem& item, const std::vector<int>& shown, eng::Arena& arena) {
+    std::vector<TextItem> alone;
+    for (std::size_t k = 0; k < item.prompts.size(); ++k) alone.push_back(bank.item(item.phrase[k] == -2 ? item.text : bank.prompt_text(item.prompts[k])));
+    std::vector<const TextItem*> pointers;
+    for (const TextItem& t : alone) pointers.push_back(&t);
+    const TextSide text = m.model->interaction().text_side(m.model->encode_texts(make_text_batch(arena, bank, pointers)));
+    const ImageSide side = m.model->interaction().image_side(subset(ix.features, shown, m.model->params().compute_dtype()));
+    PairList pairs;
+    for (int r = 0; r < int(shown.size()); ++r)
+        for (int k = 0; k < int(alone.size()); ++k) pairs.add(r, k);
+    const auto scores = m.model->pair_scores(side, text, pairs);
+    for (std::size_t r = 0; r < shown.size(); ++r)
+        for (std::size_t k = 0; k < alone.size(); ++k) page.results[r].phrases[k].score = scores[r * alone.size() + k];
+}
+
+}  // namespace
+
+int build_index(const IndexOptions& o) {
+    eng::Recording off(nullptr);
+    Loaded m(o.weights);
+    auto files = pictures_below(o.folder);
+    if (o.skip_bad) drop_undecodable(files);
+    const auto& im = m.config.model.image;
+    Pictures pictures(files, im.height, im.width, 0);
+    std::vector<float> global, tokens;
+    for (int first = 0; first < pictures.count(); first += kBlock) {
+        eng::Arena step;
+        const auto f = m.model->encode_images(read_pictures(step, pictures, first, std::min(kBlock, pictures.count() - first), im.height, im.width));
+        const Tensor g = eng::cast(f.global, eng::DType::f32), t = eng::cast(f.tokens, eng::DType::f32);
+        global.insert(global.end(), g.as<float>(), g.as<float>() + g.numel());
+        tokens.insert(tokens.end(), t.as<float>(), t.as<float>() + t.numel());
+    }
+    for (auto& f : files) f = fs::absolute(f).lexically_normal().string();
+    const std::int64_t n = std::int64_t(files.size()), d = m.config.model.embed, rows = std::int64_t(tokens.size()) / d;
+    eng::write_safetensors(o.out, {{"global", "F32", {n, d}, global.data(), global.size() * 4}, {"tokens", "F32", {rows, d}, tokens.data(), tokens.size() * 4}},
+                           {{"format", "scvd index"}, {"files", nlohmann::json(files).dump()}, {"weights", fs::absolute(o.weights).lexically_normal().string()}});
+    return int(n);
+}
+
+SearchPage search(const SearchOptions& o) {
+    eng::Recording off(nullptr);
+    ENG_CHECK(o.query.find_first_not_of(" \t\r\n") != std::string::npos, "search", "the description is empty");
+    ENG_CHECK(o.top > 0 && o.shortlist > 0, "search", "--top and --shortlist want at least 1");
+    eng::Arena arena;
+    const Index ix = open_index(o.index, arena);
+    const Loaded m(o.weights.empty() ? ix.weights : o.weights);
+    ENG_CHECK(ix.features.global.cols() == m.config.model.embed && ix.features.patches == m.config.model.patches().patches(), "search",
+              o.index, " was made by a model of another shape than ", o.weights.empty() ? ix.weights : o.weights);
+    TextBank bank(m.config, o.bpe);
+    const TextItem item = bank.item(o.query);
+    const TextFeatures features = m.model->encode_texts(make_text_batch(arena, bank, {&item}));
+    const TextSide text = m.model->interaction().text_side(features);
+    const Tensor g = global_scores(features.global, eng::cast(ix.features.global, features.global.dtype()));
+    const std::vector<float> global(g.as<float>(), g.as<float>() + g.numel());
+    std::vector<int> all(global.size());
+    std::iota(all.begin(), all.end(), 0);
+    std::vector<int> shortlist = ranking(global, all);
+    shortlist.resize(std::min<std::size_t>(shortlist.size(), std::max(o.shortlist, o.top)));
+    const float lambda = o.lambda >= 0 ? o.lambda : float(m.state.lambda);
+    std::vector<float> pair(global.size(), 0), fused(global.size(), 0);
+    for (std::size_t first = 0; first < shortlist.size(); first += kBlock) {
+        const std::vector<int> part(shortlist.begin() + first, shortlist.begin() + std::min(shortlist.size(), first + kBlock));
+        PairList pairs;
+        for (int i = 0; i < int(part.size()); ++i) pairs.add(i, 0);
+        const auto s = m.model->pair_scores(m.model->interaction().image_side(subset(ix.features, part, m.model->params().compute_dtype())), text, pairs);
+        for (std::size_t i = 0; i < part.size(); ++i) pair[part[i]] = s[i], fused[part[i]] = lambda * global[part[i]] + (1 - lambda) * s[i];
+    }
+    std::vector<int> shown = ranking(fused, shortlist);
+    shown.resize(std::min<std::size_t>(shown.size(), o.top));
+    SearchPage page;
+    page.query = o.query, page.person = item.parts.person;
+    for (const auto& p : item.parts.phrases) page.phrases.push_back(p.text);
+    for (const auto& p : item.parts.absent) page.absent.push_back(p.text);
+    for (const int i : shown) {
+        ResultView r;
+        r.path = ix.files[i], r.score = fused[i], r.global_score = global[i], r.pair_score = pair[i];
+        page.results.push_back(std::move(r));
+    }
+    page.note = fmt::format("{} pictures, best {} of the global stage re-scored by the pair stage, lambda {:.2f}", ix.files.size(), shortlist.size(), lambda);
+    fill_views(page, m, ix, item, text, shown);
+    fill_phrase_scores(page, m, ix, bank, item, shown, arena);
+    return page;
+}
+
+nlohmann::json to_json(const SearchPage& page) {
+    nlohmann::json j{{"query", page.query}, {"person", page.person}, {"phrases", page.phrases}, {"absent", page.absent}, {"note", page.note}, {"results", nlohmann::json::array()}};
+    for (const ResultView& r : page.results) {
+        nlohmann::json phrases = nlohmann::json::array();
+        for (const PhraseView& p : r.phrases) phrases.push_back({{"text", p.text}, {"weight", p.weight}, {"score", p.score}});
+        j["results"].push_back({{"path", r.path}, {"score", r.score}, {"global", r.global_score}, {"pair", r.pair_score}, {"phrases", phrases}});
+    }
+    return j;
+}
+
+std::vector<std::string> write_heatmaps(const SearchPage& page, const std::string& folder, int results) {
+    fs::create_directories(folder);
+    std::vector<std::string> paths;
+    for (int r = 0; r < std::min<int>(results, int(page.results.size())); ++r)
+        for (std::size_t k = 0; k < page.results[r].phrases.size(); ++k) {
+            const PhraseView& p = page.results[r].phrases[k];
+            std::string name = fmt::format("{:02}_{:02}_", r + 1, k);
+            for (const char c : p.text.substr(0, 40)) name += std::isalnum(static_cast<unsigned char>(c)) ? c : '-';
+            paths.push_back((fs::path(folder) / (name + ".png")).string());
+            eng::write_file(paths.back(), std::as_bytes(std::span(p.heat_png)));
+        }
+    return paths;
+}
+
+}  // namespace scvd

@@ -1,0 +1,27 @@
+#pragma once
+// Any folder of pictures: index it once, ask in words, see why.
+#include <nlohmann/json_fwd.hpp>
+
+#include "train/html.h"
+
+namespace scvd {
+
+struct IndexOptions {
+    std::string weights, folder, out, bpe;
+    bool skip_bad = false;  // pictures that cannot be decoded: named and left out, instead of an error
+};
+// Writes the features of every picture below `folder` (subfolders too) to one file. Returns how many.
+int build_index(const IndexOptions&);
+
+struct SearchOptions {
+    std::string index, weights, bpe, query;
+    int top = 10, shortlist = 200;  // results shown; images the pair stage re-scores
+    float lambda = -1;              // below 0: the one chosen on the validation split
+};
+// Ranked results with scores, per-phrase weights and heat maps.
+SearchPage search(const SearchOptions&);
+nlohmann::json to_json(const SearchPage&);
+// One PNG per prompt of the best result (or of `picture`), named after the phrase. Returns the paths written.
+std::vector<std::string> write_heatmaps(const SearchPage&, const std::string& folder, int results);
+
+}  // namespace scvd
