@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# From nothing to a trained model and a search page, on the CPU: sets up, builds, makes data, trains, evaluates, searches.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+run=runs/demo data=data/synth
+step() { printf '\n== %s\n' "$*"; }
+
+step "set up"
+bash scripts/setup.sh
+step "build"
+cmake --preset release >/dev/null
+cmake --build --preset release --target scvd
+scvd=build/scvd
+
+step "make the synthetic set ($data)"
+[ -f "$data/data_captions.json" ] || $scvd synth --out "$data"
+step "train ($run)"
+rm -rf "$run"
+$scvd train --config demo --data "$data" --out "$run"
+step "evaluate on the test split, read once"
+$scvd eval --weights "$run/best.safetensors" --json "$run/eval.json"
+step "search"
+$scvd index "$data/imgs" --weights "$run/best.safetensors" --out "$run/gallery.index"
+query="a woman in a red jacket and blue jeans with a black backpack"
+$scvd search "$query" --index "$run/gallery.index" --html "$run/search.html"
+$scvd explain "$query" --index "$run/gallery.index" --out "$run/heatmaps" --results 3
+printf '\nopen %s/search.html in a browser; curves: %s/curves.svg; numbers: %s/eval.json\n' "$run" "$run" "$run"

@@ -1,0 +1,231 @@
+// Retrieval metrics against their definitions tried over every order that the scores allow, two-stage ranking, and the
+// localisation of attention maps.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "engine/error.h"
+#include "train/metrics.h"
+
+using namespace scvd;
+
+namespace {
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+template <class F>
+std::string error_of(F f) {
+    try {
+        f();
+    } catch (const eng::Error& e) { return e.what(); }
+    return "no error";
+}
+
+#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+// One order of the gallery, straight from the definitions.
+Retrieval of_order(const std::vector<int>& order, int id, const std::vector<int>& gallery) {
+    Retrieval r;
+    double hits = 0, matches = static_cast<double>(std::count(gallery.begin(), gallery.end(), id));
+    double precision_before = 1;
+    for (std::size_t k = 0; k < order.size(); ++k) {
+        const bool match = gallery[order[k]] == id;
+        hits += match;
+        const double precision = hits / static_cast<double>(k + 1);
+        r.cmc.push_back(hits > 0);
+        if (match) {
+            r.mAP += precision / matches;
+            r.trapezoid_AP += (precision_before + precision) / 2 / matches;
+            r.mINP = precision;  // what stays is that of the last match
+        }
+        precision_before = precision;
+    }
+    return r;
+}
+
+void keep_worst(Retrieval& worst, const Retrieval& one) {
+    for (std::size_t k = 0; k < one.cmc.size(); ++k) worst.cmc[k] = std::min(worst.cmc[k], one.cmc[k]);
+    worst.mAP = std::min(worst.mAP, one.mAP);
+    worst.mINP = std::min(worst.mINP, one.mINP);
+    worst.trapezoid_AP = std::min(worst.trapezoid_AP, one.trapezoid_AP);
+}
+
+// The worst value of each metric over all orders with falling scores, mean over queries.
+Retrieval brute_force(const std::vector<float>& s, const std::vector<int>& queries, const std::vector<int>& gallery) {
+    Retrieval mean;
+    mean.cmc.assign(gallery.size(), 0);
+    const auto n = static_cast<double>(queries.size());
+    for (std::size_t q = 0; q < queries.size(); ++q) {
+        const float* row = s.data() + q * gallery.size();
+        std::vector<int> order(gallery.size());
+        std::iota(order.begin(), order.end(), 0);
+        Retrieval worst;
+        worst.mAP = worst.mINP = worst.trapezoid_AP = 2;
+        worst.cmc.assign(gallery.size(), 2);
+        do {
+            if (std::is_sorted(order.begin(), order.end(), [&](int a, int b) { return row[a] > row[b]; }))
+                keep_worst(worst, of_order(order, queries[q], gallery));
+        } while (std::next_permutation(order.begin(), order.end()));
+        for (std::size_t k = 0; k < gallery.size(); ++k) mean.cmc[k] += worst.cmc[k] / n;
+        mean.mAP += worst.mAP / n;
+        mean.mINP += worst.mINP / n;
+        mean.trapezoid_AP += worst.trapezoid_AP / n;
+    }
+    return mean;
+}
+
+TEST(Metrics, EqualTheWorstOfAllOrdersOfTies) {
+    std::mt19937 rng(1);
+    for (int trial = 0; trial < 40; ++trial) {
+        constexpr int G = 7, Q = 3;
+        const unsigned levels = trial % 4 == 0 ? 1000 : trial % 4;  // 1 to 3 levels: (nearly) everything is tied
+        std::vector<int> gallery, queries;
+        std::vector<float> scores;
+        for (int i = 0; i < G; ++i) gallery.push_back(i < 3 ? i : static_cast<int>(rng() % 3));
+        for (int i = 0; i < Q; ++i) queries.push_back(static_cast<int>(rng() % 3));
+        for (int i = 0; i < G * Q; ++i) scores.push_back(static_cast<float>(rng() % levels) - 1);
+        const Retrieval got = evaluate(scores, queries, gallery), want = brute_force(scores, queries, gallery);
+        ASSERT_EQ(got.cmc.size(), want.cmc.size());
+        for (int k = 0; k < G; ++k) {
+            EXPECT_NEAR(got.cmc[k], want.cmc[k], 1e-12);
+            EXPECT_NEAR(shortlist_recall(scores, queries, gallery, k + 1), want.cmc[k], 1e-12);
+        }
+        EXPECT_NEAR(got.R1, want.cmc[0], 1e-12);
+        EXPECT_NEAR(got.R5, want.cmc[4], 1e-12);
+        EXPECT_NEAR(got.R10, 1, 1e-12);  // the gallery is shorter
+        EXPECT_NEAR(got.mAP, want.mAP, 1e-12);
+        EXPECT_NEAR(got.mINP, want.mINP, 1e-12);
+        EXPECT_NEAR(got.trapezoid_AP, want.trapezoid_AP, 1e-12);
+    }
+}
+
+TEST(Metrics, KnownValues) {
+    const std::vector<float> s{0.9f, 0.8f, 0.7f, 0.6f};
+    const std::vector<int> q{1}, g{0, 1, 0, 1};
+    const Retrieval r = evaluate(s, q, g);
+    EXPECT_DOUBLE_EQ(r.R1, 0);
+    EXPECT_DOUBLE_EQ(r.R5, 1);
+    EXPECT_DOUBLE_EQ(r.mAP, (1.0 / 2 + 2.0 / 4) / 2);
+    EXPECT_DOUBLE_EQ(r.mINP, 2.0 / 4);
+    EXPECT_DOUBLE_EQ(r.trapezoid_AP, ((0 + 0.5) / 2 + (1.0 / 3 + 0.5) / 2) / 2);
+    EXPECT_EQ(r.queries, 1);
+    EXPECT_EQ(r.gallery, 4);
+}
+
+TEST(Metrics, InfinitiesRankLikeOtherNumbers) {
+    const std::vector<float> s{infinity, 0, -infinity};
+    EXPECT_DOUBLE_EQ(evaluate(s, std::vector<int>{0}, std::vector<int>{0, 1, 1}).R1, 1);
+    EXPECT_DOUBLE_EQ(evaluate(s, std::vector<int>{0}, std::vector<int>{1, 1, 0}).mAP, 1.0 / 3);
+}
+
+TEST(Metrics, ChanceIsTheMeanShareOfMatches) {
+    EXPECT_DOUBLE_EQ(chance_R1(std::vector<int>{1}, std::vector<int>{0, 1, 0, 1}), 0.5);
+    EXPECT_DOUBLE_EQ(chance_R1(std::vector<int>{1, 2}, std::vector<int>{0, 1, 0, 1}), 0.25);
+    EXPECT_THROW(chance_R1(std::vector<int>{}, std::vector<int>{1}), eng::Error);
+    EXPECT_THROW(chance_R1(std::vector<int>{1}, std::vector<int>{}), eng::Error);
+}
+
+TEST(Metrics, BadScoresAreErrors) {
+    const std::vector<int> q{1, 0}, g{0, 1};
+    EXPECT_MENTIONS(error_of([&] {
+                        evaluate(std::vector<float>{1, 2, 3, NAN}, q, g);
+                    }),
+                    "query 1 and gallery item 1 is NaN");
+    EXPECT_MENTIONS(error_of([&] {
+                        evaluate(std::vector<float>{1, 1}, std::vector<int>{5}, g);
+                    }),
+                    "query 0 has identity 5, which no gallery item has");
+    EXPECT_MENTIONS(error_of([&] { evaluate(std::vector<float>{1}, q, g); }), "1 scores for 2 queries and 2");
+    EXPECT_THROW(evaluate(std::vector<float>{}, std::vector<int>{}, g), eng::Error);
+    EXPECT_THROW(evaluate(std::vector<float>{}, q, std::vector<int>{}), eng::Error);
+}
+
+// ---- two stages
+
+TEST(Shortlist, HoldsTheBestInOrder) {
+    const std::vector<float> s{0.5f, 2, 0.5f, -1, 2};
+    EXPECT_EQ(shortlist(s, 3), (std::vector<int>{1, 4, 0}));
+    EXPECT_EQ(shortlist(s, 0), std::vector<int>{});
+    EXPECT_EQ(shortlist(s, 100), (std::vector<int>{1, 4, 0, 2, 3}));
+    EXPECT_THROW(shortlist(s, -1), eng::Error);
+    EXPECT_MENTIONS(error_of([] { shortlist(std::vector<float>{1, NAN}, 1); }), "gallery item 1 is NaN");
+}
+
+int sign(float a, float b) { return (a > b) - (a < b); }
+
+// Stage 1 scores one rounding apart: they must not become ties. Scales of stage 2 at which steps of 1 vanish.
+TEST(Shortlist, RerankingPutsTheRestBelowInItsOwnOrder) {
+    std::mt19937 rng(2);
+    for (const float scale : {1.f, 1e-30f, 1e30f})
+        for (int trial = 0; trial < 50; ++trial) {
+            constexpr int G = 12;
+            const int k = 1 + static_cast<int>(rng() % G);
+            std::vector<float> stage1, stage2(k);
+            for (int g = 0; g < G; ++g) stage1.push_back(0.3f + 0x1p-25f * static_cast<float>(rng() % 8));
+            for (float& s : stage2) s = scale * (static_cast<float>(rng() % 7) - 3);
+            const std::vector<int> candidates = shortlist(stage1, k);
+            std::vector<int> place(G, -1);
+            for (int i = 0; i < k; ++i) place[candidates[i]] = i;
+            const std::vector<float> got = rerank(stage1, candidates, stage2);
+            for (int a = 0; a < G; ++a) {
+                if (place[a] >= 0) { EXPECT_EQ(got[a], stage2[place[a]]); }
+                for (int b = 0; b < G; ++b) {
+                    const bool in_a = place[a] >= 0, in_b = place[b] >= 0;
+                    const int want = in_a != in_b ? (in_a ? 1 : -1)
+                                     : in_a       ? sign(stage2[place[a]], stage2[place[b]])
+                                                  : sign(stage1[a], stage1[b]);
+                    EXPECT_EQ(sign(got[a], got[b]), want);
+                }
+            }
+        }
+}
+
+TEST(Shortlist, OfEverythingRanksAsStageTwoAndOfNothingAsStageOne) {
+    const std::vector<float> stage1{3, 1, 2}, stage2{-7, 5, 0};
+    EXPECT_EQ(rerank(stage1, std::vector<int>{0, 1, 2}, stage2), stage2);
+    EXPECT_EQ(rerank(stage1, {}, {}), stage1);
+}
+
+TEST(Shortlist, APerfectSecondStageReachesTheRecallAndNoMore) {
+    std::mt19937 rng(5);
+    constexpr int Q = 40, G = 30, k = 5;
+    std::vector<int> gallery, queries;
+    std::vector<float> scores, reranked;
+    for (int g = 0; g < G; ++g) gallery.push_back(g % 10);
+    for (int i = 0; i < Q * G; ++i) scores.push_back(static_cast<float>(rng()));
+    for (int q = 0; q < Q; ++q) {
+        queries.push_back(q % 10);
+        const std::span row = std::span(scores).subspan(q * G, G);
+        std::vector<float> stage2;
+        for (const int g : shortlist(row, k)) stage2.push_back(gallery[g] == queries[q]);
+        const std::vector<float> all = rerank(row, shortlist(row, k), stage2);
+        reranked.insert(reranked.end(), all.begin(), all.end());
+    }
+    const double recall = shortlist_recall(scores, queries, gallery, k);
+    EXPECT_EQ(evaluate(reranked, queries, gallery).R1, recall);
+    EXPECT_GT(recall, evaluate(scores, queries, gallery).R1);
+    EXPECT_EQ(shortlist_recall(scores, queries, gallery, 0), 0);
+    EXPECT_EQ(shortlist_recall(scores, queries, gallery, 10 * G), 1);
+}
+
+TEST(Shortlist, BadCandidatesAreErrors) {
+    const std::vector<float> stage1{3, 1, 2};
+    const auto error = [&](std::vector<int> candidates, std::vector<float> stage2) {
+        return error_of([&] { rerank(stage1, candidates, stage2); });
+    };
+    EXPECT_MENTIONS(error({0, 1}, {1}), "1 scores for 2 candidates");
+    EXPECT_MENTIONS(error({0, 3}, {1, 1}), "candidate 3 ");
+    EXPECT_MENTIONS(error({-1}, {1}), "candidate -1 ");
+    EXPECT_MENTIONS(error({1, 1}, {1, 1}), "candidate 1 appears twice");
+    EXPECT_MENTIONS(error({1}, {NAN}), "candidate 1 is NaN");
+    EXPECT_MENTIONS(error({1}, {-infinity}), "leaves no room");
+    EXPECT_MENTIONS(error_of([] {
+                        rerank(std::vector<float>{NAN, 1}, std::vector<int>{1}, std::vector<float>{1});
+                    }),
+                    "gallery item 0 is NaN");
+}
+
+}  // namespace

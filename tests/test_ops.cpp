@@ -1,0 +1,137 @@
+// Every case of the catalogue: gradients against finite differences in f64, a mutant gradient that must be rejected,
+// f32 and bf16 against f64, the same bits for any number of threads; and every kernel reached.
+#include <gtest/gtest.h>
+
+#include "tests/check.h"
+
+using namespace eng;
+using namespace eng::test;
+
+namespace {
+
+class Ops : public testing::TestWithParam<Case> {
+protected:
+    Arena arena{std::size_t(1) << 32, Device::cpu, true};  // red zones and NaN-filled fresh memory
+    std::vector<Tensor> inputs(DType t) {
+        std::vector<Tensor> x;
+        for (std::size_t i = 0; i < GetParam().inputs.size(); ++i)
+            x.push_back(random_normal(arena, GetParam().inputs[i], t, unsigned(i + 1)));
+        return x;
+    }
+    Tensor cotangent(const std::vector<Tensor>& x, DType t) {
+        Recording off(nullptr);
+        return random_normal(arena, GetParam().f(arena, x).shape(), t, 99);
+    }
+};
+
+TEST_P(Ops, GradientsAgreeWithFiniteDifferencesAndMutantsDoNot) {
+    const Case& c = GetParam();
+    if (!c.gradient) return;
+    const auto x = inputs(DType::f64);
+    const Tensor w = cotangent(x, DType::f64);
+    const Result r = run(c, arena, x, w);
+    const auto f = [&](const std::vector<Tensor>& xs) {
+        Recording off(nullptr);
+        return inner(w, c.f(arena, xs));
+    };
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        ASSERT_TRUE(r.grads[i].defined()) << "input " << i;
+        EXPECT_LT(directional_gap(f, x, i, r.grads[i]), 1e-6) << "input " << i;
+        Tensor mutant = r.grads[i].like();
+        for (std::int64_t k = 0; k < mutant.numel(); ++k) mutant.as<double>()[k] = 1.001 * get(r.grads[i], k);
+        EXPECT_GT(directional_gap(f, x, i, mutant), 1e-4) << "a gradient 0.1 % off must be seen, input " << i;
+    }
+}
+
+// Truth is the f64 kernel on the same (rounded) inputs. Inputs carry no error of their own, so what is left is one
+// rounding of the output (u times the largest value) and the f32 sums behind it (u32 times the root of their length,
+// with a factor 8 for the size of the terms against their sum).
+TEST_P(Ops, LowPrecisionStaysWithinItsRounding) {
+    const Case& c = GetParam();
+    for (const DType t : {DType::f32, DType::bf16}) {
+        const auto lo = inputs(t);
+        std::vector<Tensor> hi;
+        for (const Tensor& x : lo) hi.push_back(to(x, DType::f64));
+        const Tensor w = cotangent(lo, t);
+        const Result truth = run(c, arena, hi, w), got = run(c, arena, lo, w);
+        const double u = t == DType::bf16 ? 1.0 / 256 : 1.0 / (1 << 24), sums = 8 * std::sqrt(c.depth) / (1 << 24);
+        const auto check = [&](const Tensor& g, const Tensor& want, const std::string& what) {
+            const double size = std::fmax(max_abs(want), 1e-3);
+            EXPECT_LE(max_diff(g, want), c.slack * (2 * u + sums) * size) << name_of(t) << " " << what;
+        };
+        check(got.y, truth.y, "output");
+        for (std::size_t i = 0; i < got.grads.size(); ++i) check(got.grads[i], truth.grads[i], "gradient " + std::to_string(i));
+    }
+}
+
+TEST_P(Ops, SameBitsTwiceAndNothingLeaks) {
+    const Case& c = GetParam();
+    const std::size_t before = arena.in_use();
+    {
+        const auto x = inputs(DType::f32);
+        const Tensor w = cotangent(x, DType::f32);
+        const Result a = run(c, arena, x, w), b = run(c, arena, x, w);
+        EXPECT_TRUE(same_bits(a.y, b.y));
+        for (std::size_t i = 0; i < a.grads.size(); ++i) EXPECT_TRUE(same_bits(a.grads[i], b.grads[i])) << i;
+    }
+    EXPECT_EQ(arena.in_use(), before);
+}
+
+std::string case_name(const testing::TestParamInfo<Case>& info) {
+    std::string s;
+    for (char ch : info.param.name) s += std::isalnum(static_cast<unsigned char>(ch)) ? ch : '_';
+    return s;
+}
+INSTANTIATE_TEST_SUITE_P(Catalogue, Ops, testing::ValuesIn(all_cases()), case_name);
+
+TEST(Coverage, EveryKernelIsReachedByACase) {
+    Arena arena;
+    std::fill_n(kernel_calls, kernel_count, 0);
+    for (const Case& c : all_cases()) {
+        std::vector<Tensor> x;
+        for (const Shape& s : c.inputs) x.push_back(random_normal(arena, s, DType::f64, 3));
+        Recording off(nullptr);
+        const Tensor w = random_normal(arena, c.f(arena, x).shape(), DType::f64, 4);
+        run(c, arena, x, w);
+    }
+    const char* names[] = {
+#define KERNEL(name, Args) #name,
+#include "ops/kernels.def"
+#undef KERNEL
+    };
+    for (int i = 0; i < kernel_count; ++i) {
+        if (std::string(names[i]) == "adamw") continue;  // has no op; its own test is below
+        EXPECT_GT(kernel_calls[i], 0) << names[i] << " is in kernels.def but no case reaches it";
+    }
+}
+
+// Against the update written out in f64, two segments with their own rate and decay, three steps.
+TEST(AdamW, EqualsTheFormula) {
+    Arena arena;
+    const std::int64_t n = 193, split = 31;
+    Tensor w = random_normal(arena, {n}, DType::f32, 1), c = w.like(w.shape(), DType::bf16);
+    Tensor m = w.like(), v = w.like(), g = w.like();
+    std::memset(m.raw(), 0, m.bytes()), std::memset(v.raw(), 0, v.bytes());
+    std::vector<double> W, M(n), V(n);
+    for (int i = 0; i < n; ++i) W.push_back(get(w, i));
+    const float lr[2] = {0.1f, 0.02f}, decay[2] = {0.f, 0.5f};
+    Tensor lrs(arena, {2}, DType::f32), decays(arena, {2}, DType::f32);
+    std::memcpy(lrs.raw(), lr, 8), std::memcpy(decays.raw(), decay, 8);
+    const Tensor ends = indices(arena, {std::int32_t(split), std::int32_t(n)});
+    for (int step = 1; step <= 3; ++step) {
+        const Tensor fresh = random_normal(arena, {n}, DType::f32, unsigned(10 + step));
+        std::memcpy(g.raw(), fresh.raw(), g.bytes());
+        run_adamw(Device::cpu, {out(w), out(c), out(g), out(m), out(v), in(lrs), in(decays), in(ends), 0.9f, 0.99f, 1e-8f, 0.5f, step});
+        for (int i = 0; i < n; ++i) {
+            const double d = 0.5 * get(fresh, i), rate = lr[i >= split];
+            M[i] = 0.9f * M[i] + (1 - double(0.9f)) * d, V[i] = double(0.99f) * V[i] + (1 - double(0.99f)) * d * d;
+            const double mh = M[i] / (1 - std::pow(double(0.9f), step)), vh = V[i] / (1 - std::pow(double(0.99f), step));
+            W[i] = W[i] * (1 - rate * double(decay[i >= split])) - rate * mh / (std::sqrt(vh) + double(1e-8f));
+            EXPECT_NEAR(get(w, i), W[i], 2e-6 * (1 + std::fabs(W[i])));  // a handful of f32 roundings of values near 1
+            EXPECT_EQ(get(c, i), double(float(bf16(w.as<float>()[i]))));
+            EXPECT_EQ(get(g, i), 0);
+        }
+    }
+}
+
+}  // namespace
