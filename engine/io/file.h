@@ -22,6 +22,7 @@ public:
     void write(std::span<const std::byte> bytes);
     void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
     void commit();
+    size_t written() const { return written_; }  // bytes so far
 
 private:
     [[noreturn]] void fail_with_errno(const char* doing) const;
