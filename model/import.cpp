@@ -4,9 +4,6 @@
 #include <cmath>
 #include <sstream>
 
-#include "engine/parallel.h"
-#include "engine/rng.h"
-
 namespace scvd {
 namespace {
 
@@ -22,8 +19,9 @@ bool is_position_table(const std::string& name) { return name == "visual.positio
 
 std::string text_of(const eng::Init& i) {
     std::ostringstream s;
-    if (i.kind == eng::Init::Kind::normal) s << "normal, standard deviation " << i.value;
-    else s << "all " << i.value;
+    if (i.kind == eng::Init::Kind::normal) s << "drawn with standard deviation " << i.value;
+    else if (i.kind == eng::Init::Kind::identity) s << "set to the identity";
+    else s << "set to " << i.value;
     return s.str();
 }
 
@@ -101,14 +99,7 @@ std::span<const std::byte> Import::in_place(const eng::Param& p) const {
 }
 
 void Import::read(const eng::Param& p, std::int64_t first, std::span<float> out) const {
-    const auto it = sources_.find(p.name);
-    if (it == sources_.end()) {
-        const auto stream = eng::stream_of(p.name);
-        for (std::size_t i = 0; i < out.size(); ++i)
-            out[i] = float(p.init.kind == eng::Init::Kind::normal ? p.init.value * eng::normal(options_.seed, stream, first + std::int64_t(i)) : p.init.value);
-        return;
-    }
-    const Source& s = it->second;
+    const Source& s = sources_.at(p.name);
     if (!s.values.empty()) {
         std::copy_n(s.values.begin() + first, out.size(), out.begin());
     } else {
@@ -129,7 +120,8 @@ void Import::check_finite(const eng::Param& p, std::int64_t first, std::span<con
     for (std::size_t block = 0; block < values.size(); block += 4096) {
         const auto part = values.subspan(block, std::min<std::size_t>(4096, values.size() - block));
         float zero = 0;  // 0 x finite = 0, and NaN for what is not: a sum that vectorises
-        for (const float v : part) zero += 0 * v;
+#pragma omp simd reduction(+ : zero)
+        for (std::size_t i = 0; i < part.size(); ++i) zero += 0 * part[i];
         if (zero == 0) continue;
         for (std::size_t i = 0; i < part.size(); ++i)
             ENG_CHECK(std::isfinite(part[i]), "import", report_.file, ": \"", sources_.at(p.name).parts[0].name, "\" holds ", part[i], " at element ",
@@ -149,7 +141,7 @@ std::string describe(const Import::Report& r) {
         for (std::size_t i = 0; i < std::min(n, shown); ++i) s << "             " << line(i) << "\n";
         if (n > shown) s << "             and " << n - shown << " more\n";
     };
-    list("missing    ", r.missing.size(), [&](std::size_t i) { return r.missing[i].parameter + " (drawn: " + r.missing[i].drawn + ")"; });
+    list("missing    ", r.missing.size(), [&](std::size_t i) { return r.missing[i].parameter + " (" + r.missing[i].start + ")"; });
     list("left over  ", r.left_over.size(), [&](std::size_t i) { return r.left_over[i]; });
     return s.str();
 }

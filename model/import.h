@@ -13,22 +13,22 @@ namespace scvd {
 
 struct ImportOptions {
     PositionResize positions = PositionResize::bilinear;
-    std::uint64_t seed = 1;   // of parameters that the file lacks
 };
 
 class Import {
 public:
     // Plans every parameter of `params` (declared; memory is not needed). `image` is the grid of the model's own position
     // table. Errors name file, key and both shapes: a tensor that should fit has another shape; an encoder's parameter is
-    // missing. Parameters of the new modules may be missing and are then drawn.
+    // missing. Parameters of the new modules may be missing: they keep their start values.
     Import(const eng::TensorFile& file, const eng::ParamStore& params, Grid image, const ImportOptions& = {});
 
-    // Elements first .. first + out.size() - 1 of a parameter. Error "FILE: "KEY" holds NaN .." when a value is not finite.
+    bool has(const eng::Param& p) const { return sources_.count(p.name) > 0; }
+    // Elements first .. first + out.size() - 1 of a parameter that the file has. Error "FILE: "KEY" holds NaN .." when a value is not finite.
     void read(const eng::Param& p, std::int64_t first, std::span<float> out) const;
     // The same values where they lie in the file, when nothing has to be done to them but to look at them; else empty.
     std::span<const std::byte> in_place(const eng::Param& p) const;
 
-    struct Missing { std::string parameter, drawn; };       // "normal, standard deviation 0.044"
+    struct Missing { std::string parameter, start; };       // "drawn with standard deviation 0.044"
     struct Resized { std::string parameter, from, to; };
     struct Report {
         std::string file, container, naming;

@@ -36,10 +36,10 @@ public:
         val_pictures_ = std::make_unique<Pictures>(paths_of(data_.val), m.height, m.width, config_.data.cache_mb);
         for (const auto& p : data_.train.pairs) items_.push_back(bank_.item(data_.train.images[p.image].captions[p.caption]));
         model_ = std::make_unique<Scvd>(config_.model, weights_, config_.train.seed);
+        if (!o.init.empty()) fmt::print("{}", describe(load_weights(o.init, *model_).report));
         const auto& t = config_.train;
         optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, eng::AdamWOptions{t.beta1, t.beta2, t.eps, t.weight_decay, t.bias_lr, t.ema});
-        if (!o.init.empty()) load_checkpoint(o.init, *model_, nullptr);
-        if (o.resume) state_ = load_checkpoint(file("last.safetensors"), *model_, optimizer_.get());
+        if (o.resume) state_ = resume_checkpoint(file("last.safetensors"), *model_, *optimizer_);
         else prepare_folder();
         eng::write_file(file("config.toml"), to_toml(config_));
         metrics_ = std::make_unique<JsonLines>(file("metrics.jsonl"), o.resume);

@@ -10,6 +10,7 @@
 #include "engine/io/file.h"
 #include "engine/parallel.h"
 #include "train/checkpoint.h"
+#include "train/cli.h"
 #include "train/evaluate.h"
 #include "train/loop.h"
 #include "train/search.h"
@@ -18,30 +19,6 @@
 using namespace scvd;
 
 namespace {
-
-// A config given by name and then by single keys: --config demo --train.lr 1e-3.
-struct ConfigArgs {
-    std::string name = "demo";
-    std::map<std::string, std::string> overrides;
-    std::vector<std::unique_ptr<std::string>> store;
-
-    void add_to(CLI::App* app) {
-        app->add_option("--config", name, "preset (demo | small | vit-b16) or a TOML file")->capture_default_str();
-        Config defaults;
-        for (const Setting& s : settings(defaults))
-            app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings");
-    }
-    Config resolve() const {
-        Config c;
-        load_config(c, name);
-        apply(c);
-        return c;
-    }
-    void apply(Config& c) const {
-        for (const Setting& s : settings(c))
-            if (const auto it = overrides.find(s.key); it != overrides.end()) s.set(it->second);
-    }
-};
 
 void add_synth(CLI::App& app) {
     auto* cmd = app.add_subcommand("synth", "Make a synthetic set of pedestrians with captions and phrase regions");
@@ -108,7 +85,9 @@ void add_eval(CLI::App& app) {
         if (o->shortlist >= 0) c.eval.shortlist = o->shortlist;
         eng::Arena arena;
         Scvd model(c.model, arena, 1);
-        const RunState state = load_checkpoint(o->weights, model, nullptr);
+        const Loaded loaded = load_weights(o->weights, model);
+        if (loaded.foreign) fmt::print("{}", describe(loaded.report));
+        const RunState& state = loaded.state;
         const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal);
         const Split& split = o->split == "train" ? data.train : o->split == "val" ? data.val : data.test;
         Pictures pictures(paths_of(split), c.model.image.height, c.model.image.width, 0);
@@ -209,6 +188,7 @@ int main(int argc, char** argv) {
     int threads = 0;
     app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
     add_synth(app), add_train(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
+    add_import(app), add_export(app), add_data(app);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

@@ -29,7 +29,7 @@ private:
 
     std::filesystem::path target_, temporary_;
     int fd_ = -1;
-    size_t written_ = 0;
+    size_t written_ = 0, flushing_ = 0;  // bytes handed to the system, and of these to the disk
 };
 
 // Replaces `path` atomically by `bytes`.

@@ -1,11 +1,10 @@
 #include "engine/io/pickle.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
+#include <bit>
 #include <unordered_map>
 
-#include "engine/error.h"
+#include "engine/io/pickle_bytes.h"
 #include "engine/io/pickle_codes.h"
 
 namespace eng {
@@ -35,50 +34,21 @@ const PickleValue* PickleValue::get(const std::string& key) const {
 // A machine with a stack, a stack of marks and a memo, as pickletools describes it.
 class PickleMachine {
 public:
-    PickleMachine(Pickle& out, std::span<const std::byte> bytes, const std::string& file) : out_(out), bytes_(bytes), file_(file) {}
+    PickleMachine(Pickle& out, std::span<const std::byte> bytes, const std::string& file) : out_(out), in_(bytes, file) {}
 
     void run() {
         while (true) {
-            op_at_ = at_;
             if (std::max({out_.values_.size(), stack_.size(), memo_.size(), marks_.size()}) > value_limit || items_ > item_limit)
-                bad("holds more values than any file of weights");
-            const auto op = byte();
+                in_.bad("holds more values than any file of weights");
+            const auto op = in_.opcode();
             if (op == STOP) break;
-            if (!number(op) && !text(op) && !container(op) && !memory(op) && !object(op)) bad("holds the unknown opcode ", int(op));
+            if (!number(op) && !text(op) && !container(op) && !memory(op) && !object(op)) in_.bad("holds the unknown opcode ", int(op));
         }
         out_.root_ = pop();
-        out_.size_ = at_;
+        out_.size_ = in_.at();
     }
 
 private:
-    template <class... Parts>
-    [[noreturn]] void bad(const Parts&... parts) const { fail("pickle", file_, ": the pickle at byte ", op_at_, " ", parts...); }
-
-    // ---- bytes in
-    std::span<const std::byte> take(std::uint64_t n) {
-        if (n > bytes_.size() - at_) bad("is cut short: it wants ", n, " bytes, ", bytes_.size() - at_, " are left");
-        at_ += n;
-        return bytes_.subspan(at_ - n, n);
-    }
-    unsigned char byte() { return std::to_integer<unsigned char>(take(1)[0]); }
-    template <class T> T little() {
-        T value;
-        std::memcpy(&value, take(sizeof value).data(), sizeof value);
-        return value;
-    }
-    std::string string(std::uint64_t n) {
-        const auto b = take(n);
-        return {reinterpret_cast<const char*>(b.data()), b.size()};
-    }
-    std::string line() {
-        const auto rest = bytes_.subspan(at_);
-        const auto end = std::find(rest.begin(), rest.end(), std::byte{'\n'});
-        if (end == rest.end()) bad("is cut short in a line of text");
-        std::string s = string(std::uint64_t(end - rest.begin()));
-        ++at_;
-        return s;
-    }
-
     // ---- the stack
     PickleValue* make(Kind kind) {
         out_.values_.emplace_back().kind = kind;
@@ -87,17 +57,17 @@ private:
     void push(PickleValue* v) { stack_.push_back(v); }
     std::size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
     PickleValue* pop() {
-        if (stack_.size() <= floor()) bad("takes a value from an empty stack");
+        if (stack_.size() <= floor()) in_.bad("takes a value from an empty stack");
         PickleValue* v = stack_.back();
         stack_.pop_back();
         return v;
     }
     PickleValue* top() {
-        if (stack_.size() <= floor()) bad("looks at an empty stack");
+        if (stack_.size() <= floor()) in_.bad("looks at an empty stack");
         return stack_.back();
     }
     Stack pop_to_mark() {
-        if (marks_.empty()) bad("looks for a mark that is not there");
+        if (marks_.empty()) in_.bad("looks for a mark that is not there");
         Stack items(stack_.begin() + std::ptrdiff_t(marks_.back()), stack_.end());
         stack_.resize(marks_.back());
         marks_.pop_back();
@@ -118,55 +88,45 @@ private:
             case NONE: push(make(Kind::none)); return true;
             case NEWTRUE: push_integer(1, Kind::boolean); return true;
             case NEWFALSE: push_integer(0, Kind::boolean); return true;
-            case BININT: push_integer(little<std::int32_t>()); return true;
-            case BININT1: push_integer(byte()); return true;
-            case BININT2: push_integer(little<std::uint16_t>()); return true;
-            case LONG1: push_long(byte()); return true;
-            case LONG4: push_long(little<std::uint32_t>()); return true;
-            case INT: case LONG: push_decimal(line()); return true;
-            case FLOAT: push_real(line()); return true;
+            case BININT: push_integer(in_.little<std::int32_t>()); return true;
+            case BININT1: push_integer(in_.byte()); return true;
+            case BININT2: push_integer(in_.little<std::uint16_t>()); return true;
+            case LONG1: push_long(in_.byte()); return true;
+            case LONG4: push_long(in_.little<std::uint32_t>()); return true;
+            case INT: case LONG: push_decimal(in_.line()); return true;
+            case FLOAT: push_real(in_.parse<double>(in_.line())); return true;
             case BINFLOAT: {
-                std::uint64_t bits = __builtin_bswap64(little<std::uint64_t>());  // the format's only big-endian number
-                push(make(Kind::real));
-                std::memcpy(&stack_.back()->real, &bits, 8);
+                const std::uint64_t bits = __builtin_bswap64(in_.little<std::uint64_t>());  // the format's only big-endian number
+                push_real(std::bit_cast<double>(bits));
                 return true;
             }
             default: return false;
         }
     }
-    void push_long(std::uint64_t n) {  // two's complement, little endian, any length
-        const std::string s = string(n);
-        if (n > 8) return push_text(Kind::text, s);
-        std::uint64_t v = 0;
-        for (std::size_t i = 0; i < n; ++i) v |= std::uint64_t(static_cast<unsigned char>(s[i])) << (8 * i);
-        if (n > 0 && n < 8 && (static_cast<unsigned char>(s[n - 1]) & 0x80)) v |= ~std::uint64_t(0) << (8 * n);
-        push_integer(std::int64_t(v));
-    }
+    void push_long(std::uint64_t n) { n > 8 ? push_text(Kind::text, in_.string(n)) : push_integer(in_.signed_number(n)); }
     void push_decimal(std::string s) {
         if (s == "00" || s == "01") return push_integer(s == "01", Kind::boolean);
         if (s.ends_with('L')) s.pop_back();
-        std::int64_t v = 0;
-        if (std::from_chars(s.data(), s.data() + s.size(), v).ptr != s.data() + s.size()) bad("holds '", s.substr(0, 40), "' as a whole number");
-        push_integer(v);
+        push_integer(in_.parse<std::int64_t>(s));
     }
-    void push_real(const std::string& s) {
+    void push_real(double v) {
         push(make(Kind::real));
-        if (std::from_chars(s.data(), s.data() + s.size(), stack_.back()->real).ptr != s.data() + s.size()) bad("holds '", s.substr(0, 40), "' as a number");
+        stack_.back()->real = v;
     }
 
     bool text(int op) {
         switch (op) {
-            case SHORT_BINUNICODE: push_text(Kind::text, string(byte())); return true;
-            case BINUNICODE: push_text(Kind::text, string(little<std::uint32_t>())); return true;
-            case BINUNICODE8: push_text(Kind::text, string(little<std::uint64_t>())); return true;
-            case SHORT_BINSTRING: push_text(Kind::text, string(byte())); return true;
-            case BINSTRING: push_text(Kind::text, string(little<std::uint32_t>())); return true;
-            case SHORT_BINBYTES: push_text(Kind::bytes, string(byte())); return true;
-            case BINBYTES: push_text(Kind::bytes, string(little<std::uint32_t>())); return true;
-            case BINBYTES8: case BYTEARRAY8: push_text(Kind::bytes, string(little<std::uint64_t>())); return true;
-            case UNICODE: push_text(Kind::text, line()); return true;
+            case SHORT_BINUNICODE: push_text(Kind::text, in_.string(in_.byte())); return true;
+            case BINUNICODE: push_text(Kind::text, in_.string(in_.little<std::uint32_t>())); return true;
+            case BINUNICODE8: push_text(Kind::text, in_.string(in_.little<std::uint64_t>())); return true;
+            case SHORT_BINSTRING: push_text(Kind::text, in_.string(in_.byte())); return true;
+            case BINSTRING: push_text(Kind::text, in_.string(in_.little<std::uint32_t>())); return true;
+            case SHORT_BINBYTES: push_text(Kind::bytes, in_.string(in_.byte())); return true;
+            case BINBYTES: push_text(Kind::bytes, in_.string(in_.little<std::uint32_t>())); return true;
+            case BINBYTES8: case BYTEARRAY8: push_text(Kind::bytes, in_.string(in_.little<std::uint64_t>())); return true;
+            case UNICODE: push_text(Kind::text, in_.line()); return true;
             case STRING: {
-                const std::string s = line();  // quoted, as Python prints it
+                const std::string s = in_.line();  // quoted, as Python prints it
                 push_text(Kind::text, s.size() >= 2 ? s.substr(1, s.size() - 2) : s);
                 return true;
             }
@@ -204,7 +164,7 @@ private:
         }
     }
     void gather(Kind kind, Stack items) {
-        if (kind == Kind::dict && items.size() % 2) bad("has a key without a value");
+        if (kind == Kind::dict && items.size() % 2) in_.bad("has a key without a value");
         push(make(kind));
         stack_.back()->items = std::move(items);
     }
@@ -212,8 +172,8 @@ private:
     void extend(const Stack& more, bool pairs) {
         PickleValue* v = top();
         const bool plain = v->kind == (pairs ? Kind::dict : Kind::list);
-        if (!plain && v->kind != Kind::object && v->kind != Kind::call) bad("adds items to what holds none");
-        if (pairs && more.size() % 2) bad("has a key without a value");
+        if (!plain && v->kind != Kind::object && v->kind != Kind::call) in_.bad("adds items to what holds none");
+        if (pairs && more.size() % 2) in_.bad("has a key without a value");
         items_ += more.size();
         auto& to = plain ? v->items : v->extra;
         to.insert(to.end(), more.begin(), more.end());
@@ -222,9 +182,9 @@ private:
     bool memory(int op) {
         switch (op) {
             case PROTO:
-                if (const int p = byte(); p > 5) bad("is of protocol ", p, "; up to 5 is known");
+                if (const int p = in_.byte(); p > 5) in_.bad("is of protocol ", p, "; up to 5 is known");
                 return true;
-            case FRAME: take(8); return true;
+            case FRAME: in_.take(8); return true;
             case MARK: marks_.push_back(stack_.size()); return true;
             case POP:  // a mark may be what is popped
                 if (!marks_.empty() && marks_.back() == stack_.size()) marks_.pop_back();
@@ -232,37 +192,32 @@ private:
                 return true;
             case POP_MARK: pop_to_mark(); return true;
             case DUP: push(top()); return true;
-            case PUT: memo_[index(line())] = top(); return true;
-            case BINPUT: memo_[byte()] = top(); return true;
-            case LONG_BINPUT: memo_[little<std::uint32_t>()] = top(); return true;
+            case PUT: memo_[in_.parse<std::uint64_t>(in_.line())] = top(); return true;
+            case BINPUT: memo_[in_.byte()] = top(); return true;
+            case LONG_BINPUT: memo_[in_.little<std::uint32_t>()] = top(); return true;
             case MEMOIZE: memo_[memo_.size()] = top(); return true;
-            case GET: recall(index(line())); return true;
-            case BINGET: recall(byte()); return true;
-            case LONG_BINGET: recall(little<std::uint32_t>()); return true;
+            case GET: recall(in_.parse<std::uint64_t>(in_.line())); return true;
+            case BINGET: recall(in_.byte()); return true;
+            case LONG_BINGET: recall(in_.little<std::uint32_t>()); return true;
             default: return false;
         }
     }
-    std::uint64_t index(const std::string& s) const {
-        std::uint64_t v = 0;
-        if (std::from_chars(s.data(), s.data() + s.size(), v).ptr != s.data() + s.size()) bad("holds '", s.substr(0, 40), "' as a memo index");
-        return v;
-    }
     void recall(std::uint64_t i) {
         const auto it = memo_.find(i);
-        if (it == memo_.end()) bad("asks for memo ", i, ", which was never stored");
+        if (it == memo_.end()) in_.bad("asks for memo ", i, ", which was never stored");
         push(it->second);
     }
 
     bool object(int op) {
         switch (op) {
             case GLOBAL: {
-                const std::string module = line();
-                push_text(Kind::global, module + " " + line());
+                const std::string module = in_.line();
+                push_text(Kind::global, module + " " + in_.line());
                 return true;
             }
             case STACK_GLOBAL: {
                 const PickleValue *name = pop(), *module = pop();
-                if (!name->is(Kind::text) || !module->is(Kind::text)) bad("names a global by what is no text");
+                if (!name->is(Kind::text) || !module->is(Kind::text)) in_.bad("names a global by what is no text");
                 push_text(Kind::global, module->text + " " + name->text);
                 return true;
             }
@@ -270,20 +225,20 @@ private:
             case NEWOBJ: call(Kind::object, pop()); return true;
             case NEWOBJ_EX: pop(), call(Kind::object, pop()); return true;
             case BUILD: build(); return true;
-            case PERSID: push_text(Kind::text, line()), persist(); return true;
+            case PERSID: push_text(Kind::text, in_.line()), persist(); return true;
             case BINPERSID: persist(); return true;
             default: return false;
         }
     }
     void call(Kind kind, PickleValue* arguments) {
         PickleValue* callee = pop();
-        if (!arguments->is(Kind::tuple)) bad("calls something without a tuple of arguments");
-        if (!callee->is(Kind::global)) bad("calls a value that is no global");
+        if (!arguments->is(Kind::tuple)) in_.bad("calls something without a tuple of arguments");
+        if (!callee->is(Kind::global)) in_.bad("calls a value that is no global");
         // A class is only instantiated by Python's NEWOBJ; REDUCE runs any function.
         if (kind == Kind::call && !is_harmless(callee->text)) {
             std::string name = callee->text;
             std::replace(name.begin(), name.end(), ' ', '.');
-            bad("calls ", name.substr(0, 120), ", which files of weights have no need of; nothing was run");
+            in_.bad("calls ", name.substr(0, 120), ", which files of weights have no need of; nothing was run");
         }
         PickleValue* v = make(callee->text == "collections OrderedDict" ? Kind::dict : kind);
         if (v->kind == Kind::dict) {
@@ -307,7 +262,7 @@ private:
         PickleValue *state = pop(), *v = top();
         // state_dict() leaves its _metadata on the OrderedDict: of no use here.
         if (v->is(Kind::object) || v->is(Kind::call)) v->state = state;
-        else if (!v->is(Kind::dict)) bad("sets the state of what has none");
+        else if (!v->is(Kind::dict)) in_.bad("sets the state of what has none");
     }
     void persist() {
         PickleValue* id = pop();
@@ -316,9 +271,8 @@ private:
     }
 
     Pickle& out_;
-    std::span<const std::byte> bytes_;
-    const std::string& file_;
-    std::size_t at_ = 0, op_at_ = 0, items_ = 0;  // items: references copied so far
+    PickleBytes in_;
+    std::size_t items_ = 0;  // references copied so far
     Stack stack_;
     std::vector<std::size_t> marks_;
     std::unordered_map<std::uint64_t, PickleValue*> memo_;

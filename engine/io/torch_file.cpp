@@ -151,12 +151,12 @@ std::vector<StoredTensor> torch_zip_tensors(Bytes bytes, const std::string& file
     std::string top;
     for (const auto& [name, data] : entries)
         if (const auto slash = name.find('/'); slash != std::string::npos && name.substr(slash + 1) == "data.pkl") top = name.substr(0, slash + 1);
-    ENG_CHECK(!top.empty(), "torch file", file, ": is a zip archive without a data.pkl: not written by PyTorch");
+    ENG_CHECK(!top.empty(), "torch file", file, ": is a zip archive without an uncompressed data.pkl: not written by PyTorch");
     const auto read = [&](const std::string& pickle, const std::string& folder) {
         const Pickle p(entries.at(top + pickle), file + "/" + pickle);
         return Collector(file, [&](const std::string& key, const PickleValue&) {
             const auto it = entries.find(top + folder + "/" + key);
-            ENG_CHECK(it != entries.end(), "torch file", file, ": the archive is cut short: storage '", folder, "/", key, "' is not in it");
+            ENG_CHECK(it != entries.end(), "torch file", file, ": storage '", folder, "/", key, "' is not in the archive, or is compressed");
             return it->second;
         }).collect(p.root());
     };

@@ -101,8 +101,7 @@ Entry central_record(const Reader& r, std::uint64_t& at, const std::string& file
 // that tensors are aligned).
 Bytes contents(const Reader& r, const Entry& e, const std::string& file) {
     ENG_CHECK((e.flags & 1) == 0, "zip", file, ": entry '", e.name, "' is encrypted");
-    ENG_CHECK(e.method == 0 && e.stored == e.size, "zip", file, ": entry '", e.name, "' is compressed (method ", e.method,
-              ", ", e.stored, " bytes for ", e.size, "); PyTorch stores its tensors plainly");
+    ENG_CHECK(e.stored == e.size, "zip", file, ": entry '", e.name, "' has two sizes, ", e.stored, " and ", e.size);
     const std::string what = "entry '" + e.name + "'";
     const Bytes l = r.take(e.local, local_size, what);
     ENG_CHECK(Reader::field<std::uint32_t>(l, 0) == local_magic, "zip", file, ": ", what, " has no header at byte ", e.local);
@@ -124,7 +123,7 @@ std::map<std::string, Bytes> zip_entries(Bytes bytes, const std::string& file) {
     std::uint64_t at = d.offset;
     for (std::uint64_t i = 0; i < d.count; ++i) {
         const Entry e = central_record(r, at, file);
-        if (e.name.ends_with('/')) continue;
+        if (e.name.ends_with('/') || e.method != 0) continue;
         const Bytes data = contents(r, e, file);
         ENG_CHECK(entries.emplace(e.name, data).second, "zip", file, ": entry '", e.name, "' occurs twice");
         ENG_CHECK(data.empty() || by_place.emplace(data.data(), e.name).second, "zip", file, ": entry '", e.name, "' overlaps another");
