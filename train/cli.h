@@ -35,6 +35,7 @@ struct ConfigArgs {
 
 void add_import(CLI::App& app);  // cli_weights.cpp
 void add_export(CLI::App& app);
+void add_embed(CLI::App& app);
 void add_data(CLI::App& app);    // cli_data.cpp
 
 }  // namespace scvd

@@ -3,6 +3,8 @@
 
 #include "train/checkpoint.h"
 #include "train/cli.h"
+#include "train/embed.h"
+#include "train/export.h"
 
 namespace scvd {
 
@@ -28,7 +30,31 @@ void add_import(CLI::App& app) {
     });
 }
 
-void add_export(CLI::App&) {}
+void add_export(CLI::App& app) {
+    auto* cmd = app.add_subcommand("export", "Write the encoders as a folder that another program opens");
+    auto o = std::make_shared<ExportOptions>();
+    cmd->add_option("--weights", o->weights, "checkpoint")->required();
+    cmd->add_option("--out", o->out, "folder to make")->required();
+    cmd->add_option("--format", o->format, "hf (transformers.CLIPModel) | openclip | scvd")->required()->check(CLI::IsMember({"hf", "openclip", "scvd"}));
+    cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary");
+    cmd->callback([o] {
+        export_weights(*o);
+        fmt::print("{} written for {}\n", o->out, o->format);
+    });
+}
+
+void add_embed(CLI::App& app) {
+    auto* cmd = app.add_subcommand("embed", "Write the vectors of pictures and sentences for other programs");
+    auto o = std::make_shared<EmbedOptions>();
+    cmd->add_option("--weights", o->weights, "checkpoint, or any file that import reads")->required();
+    cmd->add_option("--images", o->images, "folder of pictures");
+    cmd->add_option("--texts", o->texts, "text file, one sentence a line");
+    cmd->add_option("--out", o->out, "safetensors file to write")->required();
+    cmd->add_option("--dtype", o->dtype, "f32 | bf16 (default: the checkpoint's)")->check(CLI::IsMember({"f32", "bf16"}));
+    cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary");
+    cmd->callback([o] { embed(*o); });
+}
+
 void add_data(CLI::App&) {}
 
 }  // namespace scvd

@@ -188,7 +188,7 @@ int main(int argc, char** argv) {
     int threads = 0;
     app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
     add_synth(app), add_train(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
-    add_import(app), add_export(app), add_data(app);
+    add_import(app), add_export(app), add_embed(app), add_data(app);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

@@ -36,16 +36,6 @@ struct Ready {
     }
 };
 
-std::vector<std::string> pictures_below(const std::string& folder) {
-    ENG_CHECK(fs::is_directory(folder), "index", folder, " is not a folder");
-    std::vector<std::string> files;
-    for (const auto& e : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
-        if (e.is_regular_file() && has_image_extension(e.path())) files.push_back(e.path().string());
-    ENG_CHECK(!files.empty(), "index", folder, " holds no pictures (jpg, png, bmp, ppm)");
-    std::sort(files.begin(), files.end());
-    return files;
-}
-
 void drop_undecodable(std::vector<std::string>& files) {
     const auto bad = [](const std::string& f) {
         try {

@@ -163,4 +163,14 @@ bool has_image_extension(const std::filesystem::path& path) {
     return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".bmp";
 }
 
+std::vector<std::string> pictures_below(const std::string& folder) {
+    ENG_CHECK(std::filesystem::is_directory(folder), "pictures", folder, " is not a folder");
+    std::vector<std::string> files;
+    for (const auto& e : std::filesystem::recursive_directory_iterator(folder, std::filesystem::directory_options::skip_permission_denied))
+        if (e.is_regular_file() && has_image_extension(e.path())) files.push_back(e.path().string());
+    ENG_CHECK(!files.empty(), "pictures", folder, " holds no pictures (jpg, png, bmp)");
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
 }  // namespace scvd

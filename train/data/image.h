@@ -33,4 +33,7 @@ void check_whole(std::span<const std::byte> bytes, const std::string& name);
 // Whether a file's extension is one that load_image can read: ".jpg", ".jpeg", ".png", ".bmp", in any case.
 bool has_image_extension(const std::filesystem::path& path);
 
+// All pictures in a folder and below, by extension, sorted. Error when there is none.
+std::vector<std::string> pictures_below(const std::string& folder);
+
 }  // namespace scvd
