@@ -55,6 +55,5 @@ void add_embed(CLI::App& app) {
     cmd->callback([o] { embed(*o); });
 }
 
-void add_data(CLI::App&) {}
 
 }  // namespace scvd

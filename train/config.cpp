@@ -120,7 +120,9 @@ std::vector<Setting> settings(Config& c) {
     add("sd.templates", c.sd.templates, "sentence templates around phrases");
     add("sd.whole_description", c.sd.whole_description, "the whole description as one more prompt");
     add("sd.prompt_dropout", c.sd.prompt_dropout, "share of attribute prompts dropped in training");
-    add("data.root", c.data.root, "data set folder (RSTPReid layout)");
+    add("data.root", c.data.root, "data set folder or its annotation file");
+    add("data.images", c.data.images, "where the pictures lie, when not in the data set's folder");
+    add("data.disk_cache", c.data.disk_cache, "keep decoded pictures in a file of the data set's folder");
     add("data.on_bad", c.data.on_bad, "bad records: fatal | skip");
     add("data.workers", c.data.workers, "loader threads");
     add("data.cache_mb", c.data.cache_mb, "memory for decoded pictures");

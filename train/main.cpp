@@ -88,11 +88,11 @@ void add_eval(CLI::App& app) {
         const Loaded loaded = load_weights(o->weights, model);
         if (loaded.foreign) fmt::print("{}", describe(loaded.report));
         const RunState& state = loaded.state;
-        const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal);
+        const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, c.data.images);
         const Split& split = o->split == "train" ? data.train : o->split == "val" ? data.val : data.test;
-        Pictures pictures(paths_of(split), c.model.image.height, c.model.image.width, 0);
+        const auto pictures = pictures_of(c, split);
         TextBank bank(c, o->bpe);
-        const Scores s = score_split(model, c, split, pictures, bank, c.eval.shortlist);
+        const Scores s = score_split(model, c, split, *pictures, bank, c.eval.shortlist);
         auto r = report(s, o->split, split.identities, o->lambda >= 0 ? o->lambda : float(state.lambda));
         r["train_seconds"] = state.seconds;
         r["weights"] = o->weights;

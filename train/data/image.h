@@ -17,7 +17,8 @@ struct Image {
 };
 
 // Decodes JPEG (baseline, progressive, grey, CMYK), PNG (any depth, palette, alpha) or BMP into RGB. Grey is repeated,
-// alpha is dropped (not blended), of 16 bits the upper 8 are kept: what CLIP's pipelines do.
+// alpha is dropped (not blended), of 16 bits the upper 8 are kept: what CLIP's pipelines do. A JPEG's Exif orientation is
+// followed, so that people stand upright (published sets have none).
 // Errors are "NAME: not a picture that can be decoded: REASON", those of check_whole, and "NAME: the picture is cut
 // short: REASON" for a JPEG whose data end early although an end marker follows (which takes a second decoding).
 Image decode_image(std::span<const std::byte> bytes, const std::string& name);
