@@ -1,6 +1,7 @@
 // The binary: subcommands only collect options; the work is done by the functions they call.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -15,6 +16,7 @@
 #include "train/eval.h"
 #include "train/loop.h"
 #include "train/search.h"
+#include "train/sheet.h"
 #include "train/synth/synth.h"
 
 using namespace scvd;
@@ -147,15 +149,21 @@ void add_search(CLI::App& app) {
 }
 
 void add_explain(CLI::App& app) {
-    struct Options { SearchOptions search; std::string out; int results = 1; };
+    struct Options { SearchOptions search; std::string out, sheet; int results = 1; };
     auto* cmd = app.add_subcommand("explain", "Write TVL's heat map of every phrase for the best results as PNG");
     auto o = std::make_shared<Options>();
     add_search_options(cmd, o->search);
     cmd->add_option("--out", o->out, "folder for the pictures")->required();
+    cmd->add_option("--sheet", o->sheet, "all of them on one labelled PNG too");
     cmd->add_option("--results", o->results, "how many results to explain")->capture_default_str();
     cmd->callback([o] {
         o->search.top = std::max(o->search.top, o->results);
-        for (const auto& p : write_heatmaps(search(o->search), o->out, o->results)) fmt::print("{}\n", p);
+        const SearchPage page = search(o->search);
+        for (const auto& p : write_heatmaps(page, o->out, o->results)) fmt::print("{}\n", p);
+        if (o->sheet.empty()) return;
+        const auto png = render_sheet(page, o->results);
+        eng::write_file(o->sheet, std::as_bytes(std::span(png)));
+        fmt::print("{}\n", o->sheet);
     });
 }
 
@@ -185,9 +193,18 @@ void add_deconstruct(CLI::App& app) {
     });
 }
 
+// libgomp decides before main() how long idle threads spin, and by default that is so long that a second program on the
+// same cores brings both to a crawl (35 times slower was seen); a short spin costs about 3 % on a quiet machine.
+void start_again_with_short_spins(char** argv) {
+    if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+    setenv("GOMP_SPINCOUNT", "10000", 1);
+    execv("/proc/self/exe", argv);  // returns only if it fails, and then nothing but the spinning is lost
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+    start_again_with_short_spins(argv);
     CLI::App app{"scvd: find a person in a gallery of photographs from a sentence"};
     app.require_subcommand(1);
     app.set_version_flag("--version", build_id());
