@@ -193,6 +193,28 @@ void add_deconstruct(CLI::App& app) {
     });
 }
 
+// The sentence for a word that is no command, or an option that its command does not have; "" when neither is the fault.
+std::string unknown_word(const CLI::App& app, int argc, char** argv) {
+    std::vector<std::string> commands;
+    for (const CLI::App* c : app.get_subcommands({})) commands.push_back(c->get_name());
+    const CLI::App* command = nullptr;
+    for (int i = 1; i < argc; ++i) {
+        const std::string word = argv[i], name = word.substr(0, word.find('='));
+        if (!command) {
+            if (word == "--cpu-threads") ++i;  // and its value
+            if (word.rfind("-", 0) == 0) continue;
+            if (std::find(commands.begin(), commands.end(), word) == commands.end())
+                return fmt::format("unknown command \"{}\"; did you mean \"{}\"?", word, nearest(word, commands));
+            command = app.get_subcommand(word);
+        } else if (name.rfind("--", 0) == 0 && !command->get_option_no_throw(name)) {
+            std::vector<std::string> options;
+            for (const CLI::Option* o : command->get_options()) options.push_back("--" + (o->get_lnames().empty() ? "" : o->get_lnames()[0]));
+            return fmt::format("{}: unknown option {}; did you mean {}?", command->get_name(), name, nearest(name, options));
+        }
+    }
+    return "";
+}
+
 // libgomp decides before main() how long idle threads spin, and by default that is so long that a second program on the
 // same cores brings both to a crawl (35 times slower was seen); a short spin costs about 3 % on a quiet machine.
 void start_again_with_short_spins(char** argv) {
@@ -215,7 +237,10 @@ int main(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-        return app.exit(e);
+        const std::string unknown = e.get_exit_code() ? unknown_word(app, argc, argv) : "";
+        if (unknown.empty()) return app.exit(e);
+        fmt::print(stderr, "scvd: {}\n", unknown);
+        return 1;
     } catch (const std::exception& e) {
         fmt::print(stderr, "scvd: {}\n", e.what());
         return 1;
