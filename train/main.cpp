@@ -7,6 +7,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "engine/device.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
 #include "train/checkpoint.h"
@@ -43,6 +44,11 @@ struct ConfigArgs {
     }
 };
 
+void add_device(CLI::App* cmd) {
+    cmd->add_option_function<std::string>("--device", [](const std::string& d) { eng::default_device = d == "cuda" ? eng::Device::cuda : eng::Device::cpu; },
+                                          "where to compute: cpu | cuda (default: cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
+}
+
 void add_synth(CLI::App& app) {
     auto* cmd = app.add_subcommand("synth", "Make a synthetic set of pedestrians with captions and phrase regions");
     auto o = std::make_shared<SynthOptions>();
@@ -68,6 +74,7 @@ void add_train(CLI::App& app) {
     auto o = std::make_shared<TrainOptions>();
     auto c = std::make_shared<ConfigArgs>();
     c->add_to(cmd);
+    add_device(cmd);
     cmd->add_option("--data", c->overrides["data.root"], "data set folder (RSTPReid layout)");
     cmd->add_option("--out", o->out, "run folder")->required();
     cmd->add_option("--init", o->init, "start from the weights of this checkpoint");
@@ -95,6 +102,7 @@ void add_eval(CLI::App& app) {
     struct Options { std::string weights, data, split = "test", json, bpe; int shortlist = -1; float lambda = -1; };
     auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split");
     auto o = std::make_shared<Options>();
+    add_device(cmd);
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--data", o->data, "data set folder (default: the one it was trained on)");
     cmd->add_option("--split", o->split, "train | val | test")->capture_default_str()->check(CLI::IsMember({"train", "val", "test"}));
@@ -126,6 +134,7 @@ void add_index(CLI::App& app) {
     auto* cmd = app.add_subcommand("index", "Index a folder of pictures for search");
     auto o = std::make_shared<IndexOptions>();
     cmd->add_option("folder", o->folder, "pictures, subfolders included")->required();
+    add_device(cmd);
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--out", o->out, "index file")->required();
     cmd->add_flag("--skip-bad", o->skip_bad, "leave out pictures that cannot be decoded");
@@ -133,6 +142,7 @@ void add_index(CLI::App& app) {
 }
 
 void add_search_options(CLI::App* cmd, SearchOptions& o) {
+    add_device(cmd);
     cmd->add_option("query", o.query, "the description, in quotes")->required();
     cmd->add_option("--index", o.index, "index file")->required();
     cmd->add_option("--weights", o.weights, "checkpoint (default: the one that made the index)");
