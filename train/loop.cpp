@@ -75,7 +75,7 @@ public:
             return;
         }
         eng::write_file(file("curves.svg"), line_chart_svg("Training", "update", curves_));
-        fmt::print("done in {:.0f} s of training; best epoch {} (val mAP {:.2f} %), weights in {}\n", state_.seconds, state_.best_epoch, 100 * state_.best, file("best.safetensors"));
+        fmt::print("done in {:.0f} s of training; best epoch {} (val mAP {:.2f} %), weights in {}\n", state_.seconds, state_.best_epoch, state_.best, file("best.safetensors"));
     }
 
 private:
