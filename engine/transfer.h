@@ -31,6 +31,17 @@ Tensor upload(Arena& arena, Shape shape, const std::vector<T>& values) {
     return t;
 }
 
+// Values given as doubles, in any floating dtype.
+inline Tensor upload_as(Arena& arena, Shape shape, const std::vector<double>& values, DType dtype) {
+    Tensor t;
+    dispatch_float(dtype, "upload", [&](auto tag) {
+        std::vector<decltype(tag)> v;
+        for (const double x : values) v.push_back(decltype(tag)(x));
+        t = upload(arena, shape, v);
+    });
+    return t;
+}
+
 // The elements of a tensor of exactly this type, row-major.
 template <class T>
 std::vector<T> download(const Tensor& t) {

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "engine/transfer.h"
+
 namespace scvd {
 namespace {
 
@@ -71,9 +73,10 @@ Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictu
     const auto texts = encode_queries(model, arena, bank, items);
     for (std::size_t tb = 0; tb < texts.size(); ++tb)
         for (std::size_t ib = 0; ib < images.size(); ++ib) {
-            const Tensor g = eng::cast(global_scores(texts[tb].global, images[ib].global), eng::DType::f32);
-            for (std::int64_t q = 0; q < g.rows(); ++q)
-                std::copy_n(g.as<float>() + q * g.cols(), g.cols(), s.global.begin() + (tb * kTextBlock + q) * s.gallery + ib * kImageBlock);
+            const int rows = int(texts[tb].global.rows()), cols = images[ib].count;
+            const auto block = eng::download<float>(eng::cast(global_scores(texts[tb].global, images[ib].global), eng::DType::f32));
+            for (int q = 0; q < rows; ++q)
+                std::copy_n(block.begin() + q * cols, cols, s.global.begin() + (tb * kTextBlock + q) * s.gallery + ib * kImageBlock);
         }
     if (!pair || c.model.loss.pair == "none") return s;
     s.pair.assign(s.global.size(), 0.f);

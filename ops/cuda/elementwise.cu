@@ -14,38 +14,27 @@ namespace {
 constexpr int kThreads = 256;
 
 // f(i, a[i], b[i]) for the formulas below; a missing operand is not read and counts as 0.
-template <class T, class D, int V, class F>
+template <class T, int V, class F>
 __global__ void __launch_bounds__(kThreads) map_kernel(F f, View a, View b, Out y) {
     const std::int64_t n = y.numel(), i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * V;
-    if (i >= n) return;
-    Vec<T, V> x{}, z{};
-    Vec<D, V> r{};
-    const int count = n - i < V ? int(n - i) : V;
-    if (count == V) {
-        if (a.p) x = load<V>(ptr<T>(a) + i);
-        if (b.p) z = load<V>(ptr<T>(b) + i);
-        if (y.mode == Mode::accumulate) r = load<V>(ptr<D>(y) + i);
+    if (i + V <= n) {
+        Vec<float, V> x{}, z{}, r;
+        if (a.p) x = read<V>(ptr<T>(a) + i);
+        if (b.p) z = read<V>(ptr<T>(b) + i);
 #pragma unroll
-        for (int j = 0; j < V; ++j) r[j] = D((y.mode == Mode::accumulate ? float(r[j]) : 0.f) + f(i + j, float(x[j]), float(z[j])));
-        store<V>(ptr<D>(y) + i, r);
-        return;
+        for (int j = 0; j < V; ++j) r[j] = f(i + j, x[j], z[j]);
+        emit<V>(y, i, r);
+    } else {  // the last few
+        for (std::int64_t k = i; k < n; ++k)
+            emit(y, k, f(k, a.p ? float(ptr<T>(a)[k]) : 0.f, b.p ? float(ptr<T>(b)[k]) : 0.f));
     }
-    for (int j = 0; j < count; ++j)  // the last few
-        emit(y, i + j, f(i + j, a.p ? float(ptr<T>(a)[i + j]) : 0.f, b.p ? float(ptr<T>(b)[i + j]) : 0.f));
 }
-
-bool aligned(const View& v) { return reinterpret_cast<std::uintptr_t>(v.p) % (4 * size_of(v.dtype)) == 0; }
 
 template <class F> void map(const char* where, const F& f, const View& a, const View& b, const Out& y) {
     if (y.mode == Mode::skip) return;
-    const bool wide = aligned(a) && aligned(b) && aligned(y);
-    const Launch grid{ceil_div(y.numel(), kThreads * (wide ? 4 : 1)), kThreads};
-    dispatch(a.p ? a.dtype : y.dtype, where, [&](auto t) {
-        dispatch(y.dtype, where, [&](auto d) {
-            using T = decltype(t);
-            using D = decltype(d);
-            wide ? launch<map_kernel<T, D, 4, F>>(grid, f, a, b, y) : launch<map_kernel<T, D, 1, F>>(grid, f, a, b, y);
-        });
+    const bool fours = in_fours(4, {&a, &b, &y});  // seen as one long row: only the addresses matter
+    dispatch(a.p ? a.dtype : y.dtype, fours, where, [&](auto tag, auto v) {
+        launch<map_kernel<decltype(tag), v, F>>({ceil_div(y.numel(), kThreads * v), kThreads}, f, a, b, y);
     });
 }
 
@@ -64,11 +53,11 @@ struct Scaled {
 struct Constant {  // s g[0]
     View g;
     float s;
-    __device__ float operator()(std::int64_t, float, float) const { return read(g, 0) * s; }
+    __device__ float operator()(std::int64_t, float, float) const { return read_one(g, 0) * s; }
 };
 struct ExpScaled {  // exp(g[0]) x
     View g;
-    __device__ float operator()(std::int64_t, float x, float) const { return x * expf(read(g, 0)); }
+    __device__ float operator()(std::int64_t, float x, float) const { return x * expf(read_one(g, 0)); }
 };
 struct RowScaled {
     const float* s;

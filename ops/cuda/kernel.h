@@ -17,23 +17,53 @@ template <class T, int V> struct alignas(sizeof(T) * V) Vec {
     __device__ T& operator[](int i) { return e[i]; }
     __device__ const T& operator[](int i) const { return e[i]; }
 };
-template <int V, class T> __device__ __forceinline__ Vec<T, V> load(const T* p) { return *reinterpret_cast<const Vec<T, V>*>(p); }
-template <int V, class T> __device__ __forceinline__ void store(T* p, const Vec<T, V>& v) { *reinterpret_cast<Vec<T, V>*>(p) = v; }
+// V elements as floats, whatever they are stored as.
+template <int V, class T> __device__ __forceinline__ Vec<float, V> read(const T* p) {
+    const Vec<T, V> x = *reinterpret_cast<const Vec<T, V>*>(p);
+    Vec<float, V> v;
+#pragma unroll
+    for (int j = 0; j < V; ++j) v[j] = float(x[j]);
+    return v;
+}
+__device__ __forceinline__ float read_one(const View& v, std::int64_t i) {
+    return v.dtype == DType::f32 ? ptr<float>(v)[i] : float(ptr<bf16>(v)[i]);
+}
 
-// o[i] (+)= v for an output whose type is known only at run time: the branch is the same in every thread.
-__device__ __forceinline__ void emit(const Out& o, std::int64_t i, float v) {
+template <class T, int V> __device__ __forceinline__ void write(T* y, bool add, Vec<float, V> v) {
+    if (add) {
+        const Vec<float, V> old = read<V>(y);
+#pragma unroll
+        for (int j = 0; j < V; ++j) v[j] += old[j];
+    }
+    Vec<T, V> r;
+#pragma unroll
+    for (int j = 0; j < V; ++j) r[j] = T(v[j]);
+    *reinterpret_cast<Vec<T, V>*>(y) = r;
+}
+// o[i..] (+)= v. The type of an output is known at run time (parameter gradients are f32 beside bf16 activations); the
+// branch goes the same way in every thread.
+template <int V> __device__ __forceinline__ void emit(const Out& o, std::int64_t i, const Vec<float, V>& v) {
     if (o.mode == Mode::skip) return;
     const bool add = o.mode == Mode::accumulate;
-    if (o.dtype == DType::f32) {
-        float* y = ptr<float>(o) + i;
-        *y = add ? *y + v : v;
-    } else {
-        bf16* y = ptr<bf16>(o) + i;
-        *y = bf16(add ? float(*y) + v : v);
-    }
+    o.dtype == DType::f32 ? write<float, V>(ptr<float>(o) + i, add, v) : write<bf16, V>(ptr<bf16>(o) + i, add, v);
 }
-__device__ __forceinline__ float read(const View& v, std::int64_t i) {
-    return v.dtype == DType::f32 ? ptr<float>(v)[i] : float(ptr<bf16>(v)[i]);
+__device__ __forceinline__ void emit(const Out& o, std::int64_t i, float v) { emit<1>(o, i, Vec<float, 1>{{v}}); }
+
+// Whether rows of `cols` elements in all these views can be moved as vectors of four.
+inline bool in_fours(std::int64_t cols, std::initializer_list<const View*> views) {
+    if (cols % 4) return false;
+    for (const View* v : views)
+        if (reinterpret_cast<std::uintptr_t>(v->p) % (4 * size_of(v->dtype)) ) return false;
+    return true;
+}
+
+// Kernels that give a row to a warp.
+constexpr int kWarps = 8;
+__device__ __forceinline__ int lane() { return threadIdx.x % 32; }
+__device__ __forceinline__ std::int64_t warp_row() { return std::int64_t(blockIdx.x) * kWarps + threadIdx.x / 32; }
+// f(c) for the vectors of a row that this lane owns: neighbours of a warp touch neighbours in memory.
+template <int V, class F> __device__ __forceinline__ void for_columns(std::int64_t cols, F&& f) {
+    for (std::int64_t c = lane() * V; c < cols; c += 32 * V) f(c);
 }
 
 // The same sum in every lane; the order is a tree over the lanes and never changes.
@@ -61,6 +91,8 @@ template <int Threads> __device__ float block_sum(float v) {
 
 inline unsigned ceil_div(std::int64_t n, std::int64_t d) { return unsigned((n + d - 1) / d); }
 
+inline Launch warp_per_row(std::int64_t rows) { return {ceil_div(rows, kWarps), kWarps * 32}; }
+
 // Calls f with a value of the device type behind t.
 template <class F> void dispatch(DType t, const char* where, F&& f) {
     switch (t) {
@@ -68,6 +100,15 @@ template <class F> void dispatch(DType t, const char* where, F&& f) {
         case DType::bf16: return f(bf16{});
         default: fail(where, "CUDA computes in f32 and bf16, not in ", name_of(t));
     }
+}
+
+// Calls f with the vector width as a constant.
+template <class F> void dispatch_width(bool fours, F&& f) {
+    fours ? f(std::integral_constant<int, 4>{}) : f(std::integral_constant<int, 1>{});
+}
+// Both of them.
+template <class F> void dispatch(DType t, bool fours, const char* where, F&& f) {
+    dispatch(t, where, [&](auto tag) { dispatch_width(fours, [&](auto v) { f(tag, v); }); });
 }
 
 }  // namespace eng::cuda
