@@ -52,6 +52,7 @@ if(NOT SCVD_CUDA STREQUAL "OFF" AND NVCC AND NOT SCVD_SANITIZE)
   endif()
   set(CMAKE_CUDA_ARCHITECTURES ${arch} CACHE STRING "GPU architectures")
   set(CMAKE_CUDA_COMPILER ${NVCC})
+  set(CMAKE_CUDA_STANDARD_REQUIRED OFF)  # every executable inherits a CUDA standard that CMake 3.25 cannot pass to nvcc 13
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
   add_library(ops_cuda OBJECT ${CUDA_SRC} ${CUDA_MISSING} engine/device_cuda.cpp engine/backing_cuda.cpp)

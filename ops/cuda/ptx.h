@@ -200,57 +200,6 @@ PTX_INLINE void tma_load_2d(void* smem, const TensorMap& map, uint64_t* bar, int
 #endif
 }
 
-// ---- wgmma (sm_90a) -----------------------------------------------------------------------
-// Descriptor of a K-major bf16 tile whose rows are 128 bytes, stored by TMA with 128-byte
-// swizzle: 8-row groups 1024 bytes apart. To step 16 along K, add 32 bytes to the pointer.
-PTX_INLINE uint64_t wgmma_desc_sw128(const void* smem) {
-    return uint64_t((smem_u32(smem) & 0x3ffff) >> 4) | uint64_t(1) << 16 | uint64_t(1024 >> 4) << 32 |
-           uint64_t(1) << 62;
-}
-PTX_INLINE void wgmma_fence() {
-#if GPU_EMULATED
-    cuemu::wgmma_fence();
-#else
-    SM90_ASM("wgmma.fence.sync.aligned;" ::: "memory");
-#endif
-}
-PTX_INLINE void wgmma_commit() {
-#if GPU_EMULATED
-    cuemu::wgmma_commit();
-#else
-    SM90_ASM("wgmma.commit_group.sync.aligned;" ::: "memory");
-#endif
-}
-template <int InFlight>
-PTX_INLINE void wgmma_wait(GPU_SITE_ONLY) {
-#if GPU_EMULATED
-    cuemu::wgmma_wait(InFlight, site);
-#else
-    SM90_ASM("wgmma.wait_group.sync.aligned %0;" ::"n"(InFlight) : "memory");
-#endif
-}
-// d (64x128, 64 floats a thread) = a (64x16) b^T (128x16) + (accumulate ? d : 0)
-PTX_INLINE void wgmma_m64n128k16_bf16(float (&d)[64], uint64_t desc_a, uint64_t desc_b, bool accumulate GPU_SITE) {
-#if GPU_EMULATED
-    cuemu::wgmma(128, d, desc_a, desc_b, accumulate, site);
-#else
-#define PTX_D8(i)                                                                                               \
-    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
-        "+f"(d[i + 7])
-    SM90_ASM(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "%64, %65, p, 1, 1, 0, 0;\n}"
-        : PTX_D8(0), PTX_D8(8), PTX_D8(16), PTX_D8(24), PTX_D8(32), PTX_D8(40), PTX_D8(48), PTX_D8(56)
-        : "l"(desc_a), "l"(desc_b), "r"(int(accumulate)));
-#undef PTX_D8
-#endif
-}
-
 // ---- register budget, election --------------------------------------------------------------
 template <int Regs>
 PTX_INLINE void setmaxnreg_inc() {

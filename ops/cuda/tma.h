@@ -36,8 +36,8 @@ inline TensorMap make_tensor_map_bf16(const __nv_bfloat16* base, int rows, int c
         ENG_CHECK(f && found == cudaDriverEntryPointSuccess, "tensor map", "this driver has no cuTensorMapEncodeTiled");
         return reinterpret_cast<Encode>(f);
     }();
-    const custd::uint64_t dims[2] = {custd::uint64_t(cols), custd::uint64_t(rows)}, pitch[1] = {custd::uint64_t(cols) * 2};
-    const custd::uint32_t box[2] = {custd::uint32_t(box_cols), custd::uint32_t(box_rows)}, step[2] = {1, 1};
+    const cuuint64_t dims[2] = {cuuint64_t(cols), cuuint64_t(rows)}, pitch[1] = {cuuint64_t(cols) * 2};
+    const cuuint32_t box[2] = {cuuint32_t(box_cols), cuuint32_t(box_rows)}, step[2] = {1, 1};
     CUresult r =
         encode(reinterpret_cast<CUtensorMap*>(&map), CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2,
                const_cast<__nv_bfloat16*>(base), dims, pitch, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,

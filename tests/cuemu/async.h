@@ -22,7 +22,7 @@ void fence_proxy_async();
 void tma_load_2d(void* dst, const void* tensor_map, uint64_t* bar, int x, int y);
 
 void wgmma_fence();
-void wgmma(int n, float* acc, uint64_t desc_a, uint64_t desc_b, bool accumulate, Site at);
+void wgmma(int n, float* acc, WgmmaOperand a, WgmmaOperand b, bool accumulate, Site at);
 void wgmma_commit();
 void wgmma_wait(unsigned allowed_in_flight, Site at);
 

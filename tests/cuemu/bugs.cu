@@ -7,6 +7,7 @@
 #include <map>
 
 #include "ops/cuda/tma.h"
+#include "ops/cuda/wgmma.h"
 #include "tests/cuemu/test.h"
 
 using namespace eng::cuda;
@@ -371,7 +372,7 @@ __global__ __launch_bounds__(256, 1) void hopper(const __grid_constant__ TensorM
                 mbar_wait(&s->full[i % 2], i / 2 % 2);
             if (Bug != Hop::no_wgmma_fence) wgmma_fence();
             for (int kk = 0; kk < 64; kk += 16)
-                wgmma_m64n128k16_bf16(acc, wgmma_desc_sw128(st.a + kk), wgmma_desc_sw128(st.w + kk), i + kk > 0);
+                wgmma_bf16<128, Major::k, Major::k>(acc, wgmma_desc(st.a + kk), wgmma_desc(st.w + kk), i + kk > 0);
             wgmma_commit();
             if (Bug == Hop::released_early) mbar_arrive(&s->empty[i % 2]);
             if (Bug != Hop::no_wgmma_wait || i + 1 < steps) wgmma_wait<0>();
@@ -425,7 +426,7 @@ __global__ __launch_bounds__(128, 1) void wgmma_filled(const bf16* a, const bf16
     float acc[64];
     wgmma_fence();
     for (int kk = 0; kk < 64; kk += 16)
-        wgmma_m64n128k16_bf16(acc, wgmma_desc_sw128(s->a + kk), wgmma_desc_sw128(s->w + kk), kk > 0);
+        wgmma_bf16<128, Major::k, Major::k>(acc, wgmma_desc(s->a + kk), wgmma_desc(s->w + kk), kk > 0);
     wgmma_commit();
     wgmma_wait<0>();
     const int t = threadIdx.x;

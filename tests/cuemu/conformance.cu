@@ -2,6 +2,7 @@
 // what it did. Built by g++ this tests the host twins; built by nvcc and run on a GPU it
 // tests the asm. Passing in both places is what makes the twins trustworthy.
 #include "ops/cuda/tma.h"
+#include "ops/cuda/wgmma.h"
 #include "tests/cuemu/test.h"
 
 using namespace eng::cuda;
@@ -113,38 +114,65 @@ static void tma() {
     expect("TMA box, 128-byte swizzle, zero fill", bad, 0);
 }
 
-// wgmma on operands stored by hand in the swizzled layout; every K step of the tile.
-__global__ __launch_bounds__(128, 1) void k_wgmma(float* out) {
+// wgmma on operands stored by hand in the swizzled layout, each k-major or mn-major; every K step of the tile.
+// Element (r, k) of an operand of 64-wide blocks: k-major blocks of 64 k, mn-major blocks of 64 rows, 8 KB each.
+template <Major M>
+static int operand_at(int r, int k) {
+    const int line = M == Major::k ? r : k, at = M == Major::k ? k : r % 64, block = M == Major::k ? 0 : r / 64;
+    return block * 64 * 64 + line * 64 + (at / 8 ^ line % 8) * 8 + at % 8;
+}
+template <Major M>
+PTX_INLINE const bf16* k_step_of(const bf16* tile, int k) { return tile + (M == Major::k ? k : k * 64); }
+
+static float value_a(int r, int k) { return float((r * 5 + k * 3) % 11 - 5); }
+static float value_b(int k, int c) { return float((k * 7 + c * 2) % 9 - 4); }
+
+template <int N, Major MA, Major MB>
+__global__ __launch_bounds__(128, 1) void k_wgmma(const bf16* stored, float* out) {  // a as it is to lie, then b
     GPU_DYN_SHARED(bf16, s);
-    bf16 *a = s, *b = s + 64 * 64;
-    for (int i = threadIdx.x; i < (64 + 128) * 64; i += 128) {
-        const int r = i / 64, k = i % 64;  // rows 64.. are B
-        const float v = r < 64 ? float((r * 5 + k * 3) % 11 - 5) : float((k * 7 + (r - 64) * 2) % 9 - 4);
-        s[r * 64 + (k / 8 ^ r % 8) * 8 + k % 8] = __float2bfloat16(v);
-    }
+    for (int i = threadIdx.x; i < (64 + N) * 64; i += 128) s[i] = stored[i];
     fence_proxy_async();
     __syncthreads();
-    float d[64];
-    for (int i = 0; i < 64; ++i) d[i] = 1e9f;  // must be ignored: the first product does not accumulate
+    float d[N / 2];
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) d[i] = 1e9f;  // must be ignored: the first product does not accumulate
     wgmma_fence();
-    for (int k = 0; k < 64; k += 16) wgmma_m64n128k16_bf16(d, wgmma_desc_sw128(a + k), wgmma_desc_sw128(b + k), k > 0);
+#pragma unroll
+    for (int k = 0; k < 64; k += 16)
+        wgmma_bf16<N, MA, MB>(d, wgmma_desc(k_step_of<MA>(s, k), 8192), wgmma_desc(k_step_of<MB>(s + 64 * 64, k), 8192), k > 0);
     wgmma_commit();
     wgmma_wait<0>();
-    for (int i = 0; i < 64; ++i) out[threadIdx.x * 64 + i] = d[i];
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) out[threadIdx.x * (N / 2) + i] = d[i];
 }
-static void wgmma() {
-    Device<float> d(128 * 64);
-    launch<k_wgmma>({dim3(1), dim3(128), (64 + 128) * 128}, d.p);
+template <int N, Major MA, Major MB>
+static void wgmma_case() {
+    vector<bf16> stored((64 + N) * 64);
+    for (int k = 0; k < 64; ++k) {
+        for (int r = 0; r < 64; ++r) stored[operand_at<MA>(r, k)] = __float2bfloat16(value_a(r, k));
+        for (int c = 0; c < N; ++c) stored[64 * 64 + operand_at<MB>(c, k)] = __float2bfloat16(value_b(k, c));
+    }
+    Device<bf16> in(stored);
+    Device<float> d(128 * N / 2);
+    launch<k_wgmma<N, MA, MB>>({dim3(1), dim3(128), (64 + N) * 128}, in.p, d.p);
     auto got = d.host();
     int bad = 0;
     for (int t = 0; t < 128; ++t)
-        for (int i = 0; i < 64; ++i) {
+        for (int i = 0; i < N / 2; ++i) {
             const int row = t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8, col = i / 4 * 8 + t % 4 * 2 + i % 2;
             float want = 0;
-            for (int k = 0; k < 64; ++k) want += float((row * 5 + k * 3) % 11 - 5) * float((k * 7 + col * 2) % 9 - 4);
-            bad += got[t * 64 + i] != want;
+            for (int k = 0; k < 64; ++k) want += value_a(row, k) * value_b(k, col);
+            bad += got[t * (N / 2) + i] != want;
         }
-    expect("wgmma m64n128k16, swizzled operands", bad, 0);
+    const char* major[] = {"k-major", "mn-major"};
+    expect("wgmma m64n" + std::to_string(N) + "k16, a " + major[int(MA)] + ", b " + major[int(MB)], bad, 0);
+}
+template <int N>
+static void wgmma() {
+    wgmma_case<N, Major::k, Major::k>();
+    wgmma_case<N, Major::k, Major::mn>();
+    wgmma_case<N, Major::mn, Major::k>();
+    wgmma_case<N, Major::mn, Major::mn>();
 }
 
 // Shuffles with narrow widths, votes.
@@ -188,7 +216,9 @@ int main() {
         ldmatrix();
         mma();
         tma();
-        wgmma();
+        wgmma<64>();
+        wgmma<128>();
+        wgmma<256>();
     } catch (const std::exception& e) {
         printf("%s\n", e.what());
         return 1;

@@ -142,9 +142,14 @@ struct TmaLoad {  // issued, not landed
     int x, y;
 };
 
+struct WgmmaOperand {
+    uint64_t desc = 0;
+    bool mn_major = false;  // else k is the fast index
+    bool operator==(const WgmmaOperand&) const = default;
+};
 struct Wgmma {  // issued, not completed; accumulators of the 128 threads of a warpgroup
     int n;
-    uint64_t desc_a, desc_b;
+    WgmmaOperand a, b;
     bool accumulate;
     unsigned group;
     float* acc[128];
@@ -155,6 +160,7 @@ struct WarpgroupState {
     Wgmma forming{};
     std::vector<Wgmma> queue;
     std::vector<Thread*> waiting;
+    Clock clock;  // of the products that are complete: whoever waits for them comes after their reads
 };
 
 struct LaunchInfo {
