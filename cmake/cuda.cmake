@@ -33,7 +33,7 @@ if(missing_names)
   message(STATUS "CUDA kernels still to be written:${missing_names}")
 endif()
 
-add_library(ops_cuda_stubs OBJECT ops/cuda/stubs.cpp engine/backing_none.cpp engine/device_none.cpp)
+add_library(ops_cuda_stubs OBJECT ops/cuda/stubs.cpp engine/backing_none.cpp engine/device_none.cpp engine/graph_none.cpp)
 target_link_libraries(ops_cuda_stubs PUBLIC options)
 set(SCVD_BACKEND ops_cuda_stubs)
 
@@ -55,7 +55,7 @@ if(NOT SCVD_CUDA STREQUAL "OFF" AND NVCC AND NOT SCVD_SANITIZE)
   set(CMAKE_CUDA_STANDARD_REQUIRED OFF)  # every executable inherits a CUDA standard that CMake 3.25 cannot pass to nvcc 13
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
-  add_library(ops_cuda OBJECT ${CUDA_SRC} ${CUDA_MISSING} engine/device_cuda.cpp engine/backing_cuda.cpp)
+  add_library(ops_cuda OBJECT ${CUDA_SRC} ${CUDA_MISSING} engine/device_cuda.cpp engine/backing_cuda.cpp engine/graph_cuda.cpp)
   # CMake 3.25 does not hand CUDA_STANDARD 20 to nvcc 13. The Philox stream is constexpr host code that kernels share.
   set_target_properties(ops_cuda PROPERTIES CUDA_STANDARD_REQUIRED OFF)
   target_compile_options(ops_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr -Werror=all-warnings>)
