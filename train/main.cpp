@@ -11,6 +11,7 @@
 #include "engine/io/file.h"
 #include "engine/parallel.h"
 #include "model/semantics/deconstructor.h"
+#include "train/build_id.h"
 #include "train/checkpoint.h"
 #include "train/eval.h"
 #include "train/loop.h"
@@ -199,6 +200,7 @@ void add_deconstruct(CLI::App& app) {
 int main(int argc, char** argv) {
     CLI::App app{"scvd: find a person in a gallery of photographs from a sentence"};
     app.require_subcommand(1);
+    app.set_version_flag("--version", build_id());
     app.set_help_all_flag("--help-all", "help of every subcommand");
     int threads = 0;
     app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
