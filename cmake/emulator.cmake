@@ -61,6 +61,14 @@ foreach(b plain asan check)
   endforeach()
 endforeach()
 
+# Every kernel of the sources is launched by a case; a short training run is the same on both devices.
+foreach(t test_parity_coverage test_cuda_train)
+  add_executable(${t}_plain tests/${t}.cpp)
+  target_compile_definitions(${t}_plain PRIVATE SCVD_SOURCE="${CMAKE_SOURCE_DIR}")
+  target_link_libraries(${t}_plain PRIVATE train cases ops_cuda_emulated_plain cuemu_memory_plain cuemu_plain GTest::gtest_main)
+  add_test(NAME ${t} COMMAND ${t}_plain)
+endforeach()
+
 # The GPU arena itself, on the emulated driver.
 add_executable(test_cuda_memory_plain tests/test_cuda_memory.cpp engine/backing_cuda.cpp)
 target_link_libraries(test_cuda_memory_plain PRIVATE cases ops_cuda_emulated_plain cuemu_plain GTest::gtest_main)
@@ -77,3 +85,9 @@ foreach(b plain asan check)
     endforeach()
   endforeach()
 endforeach()
+
+# Planted bugs: each is noticed by some build, and its correct twin by none.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_test(NAME cuemu_bugs COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuemu/run_bugs.py ${CMAKE_BINARY_DIR} --seeds 2)
+endif()
