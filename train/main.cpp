@@ -8,6 +8,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "engine/device.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
 #include "model/semantics/deconstructor.h"
@@ -47,6 +48,11 @@ struct ConfigArgs {
     }
 };
 
+void add_device(CLI::App* cmd) {
+    cmd->add_option_function<std::string>("--device", [](const std::string& d) { eng::default_device = d == "cuda" ? eng::Device::cuda : eng::Device::cpu; },
+                                          "where to compute: cpu | cuda (default: cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
+}
+
 void add_synth(CLI::App& app) {
     auto* cmd = app.add_subcommand("synth", "Make a synthetic set of pedestrians with captions and phrase regions");
     auto o = std::make_shared<SynthOptions>();
@@ -72,6 +78,7 @@ void add_train(CLI::App& app) {
     auto o = std::make_shared<TrainOptions>();
     auto c = std::make_shared<ConfigArgs>();
     c->add_to(cmd);
+    add_device(cmd);
     cmd->add_option("--data", c->overrides["data.root"], "data set folder (RSTPReid layout)");
     cmd->add_option("--out", o->out, "run folder")->required();
     cmd->add_option("--init", o->init, "start from the weights of this checkpoint");
@@ -98,6 +105,7 @@ void add_train(CLI::App& app) {
 void add_eval(CLI::App& app) {
     auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split; localisation where regions are known");
     auto o = std::make_shared<EvalOptions>();
+    add_device(cmd);
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--data", o->data, "data set folder (default: the one it was trained on)");
     cmd->add_option("--split", o->split, "train | val | test")->capture_default_str()->check(CLI::IsMember({"train", "val", "test"}));
@@ -113,6 +121,7 @@ void add_index(CLI::App& app) {
     auto* cmd = app.add_subcommand("index", "Index a folder of pictures for search");
     auto o = std::make_shared<IndexOptions>();
     cmd->add_option("folder", o->folder, "pictures, subfolders included")->required();
+    add_device(cmd);
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--out", o->out, "index file")->required();
     cmd->add_flag("--skip-bad", o->skip_bad, "leave out pictures that cannot be decoded");
@@ -120,6 +129,7 @@ void add_index(CLI::App& app) {
 }
 
 void add_search_options(CLI::App* cmd, SearchOptions& o) {
+    add_device(cmd);
     cmd->add_option("query", o.query, "the description, in quotes")->required();
     cmd->add_option("--index", o.index, "index file")->required();
     cmd->add_option("--weights", o.weights, "checkpoint (default: the one that made the index)");
