@@ -19,7 +19,7 @@ struct ConfigArgs {
         app->add_option("--config", name, "preset (demo | small | vit-b16) or a TOML file")->capture_default_str();
         Config defaults;
         for (const Setting& s : settings(defaults))
-            app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings");
+            app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings")->take_last();
     }
     Config resolve() const {
         Config c;
