@@ -65,6 +65,13 @@ TEST(Image, JpegsEqualPillows) {
         EXPECT_EQ(load_image(images / (name + ".jpg")).rgb, load_image(images / (name + "_decoded.png")).rgb) << name;
 }
 
+// Found by fuzzing: shorter than the place where its size would be.
+TEST(Image, APngOfNothingButItsEndIsAnError) {
+    const std::string png = eng::read_file(images / "rgb.png"), end = png.substr(0, 8) + png.substr(png.size() - 12);
+    const std::vector<char> exact(end.begin(), end.end());  // no byte behind it that a string would have
+    EXPECT_MENTIONS(error_of([&] { decode_image(std::as_bytes(std::span(exact)), "x.png"); }), "x.png: not a picture");
+}
+
 // Found by fuzzing: a Huffman table of more codes than there are, which makes one popular decoder write beyond it.
 TEST(Image, AJpegWithTooManyCodesIsAnError) {
     EXPECT_MENTIONS(error_of([] { load_image(images / "too_many_codes.jpg"); }), "too_many_codes.jpg: not a picture that can be decoded");

@@ -131,7 +131,7 @@ Image decode_image(Bytes bytes, const std::string& name, int64_t pixel_limit) {
     const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
     const int size = static_cast<int>(bytes.size());
     int width = 0, height = 0, channels = 0;
-    if (has_magic(bytes, png_magic))  // whole, so it has a first chunk; stb_image has no words of its own for this
+    if (has_magic(bytes, png_magic) && bytes.size() >= 24)  // stb_image has no words of its own for this
         if (const int64_t w = big_endian(bytes, 16), h = big_endian(bytes, 20); w * h > pixel_limit) undecodable("it claims ", w, "x", h, " pixels");
     if (!stbi_info_from_memory(data, size, &width, &height, &channels)) undecodable(stbi_failure_reason());
     if (int64_t{width} * height > pixel_limit) undecodable("it claims ", width, "x", height, " pixels");
