@@ -33,7 +33,7 @@ if(missing_names)
   message(STATUS "CUDA kernels still to be written:${missing_names}")
 endif()
 
-add_library(ops_cuda_stubs OBJECT ops/cuda/stubs.cpp engine/backing_none.cpp engine/device_none.cpp)
+add_library(ops_cuda_stubs OBJECT ops/cuda/stubs.cpp engine/backing_none.cpp engine/device_none.cpp engine/graph_none.cpp)
 target_link_libraries(ops_cuda_stubs PUBLIC options)
 set(SCVD_BACKEND ops_cuda_stubs)
 
@@ -53,16 +53,27 @@ if(NOT SCVD_CUDA STREQUAL "OFF" AND NVCC AND NOT SCVD_SANITIZE)
   set(CMAKE_CUDA_ARCHITECTURES ${arch} CACHE STRING "GPU architectures")
   set(CMAKE_CUDA_COMPILER ${NVCC})
   set(CMAKE_CUDA_STANDARD_REQUIRED OFF)  # every executable inherits a CUDA standard that CMake 3.25 cannot pass to nvcc 13
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_SOURCE_DIR}/scripts/record_ptxas.sh ${CCACHE})
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
-  add_library(ops_cuda OBJECT ${CUDA_SRC} ${CUDA_MISSING} engine/device_cuda.cpp engine/backing_cuda.cpp)
+  add_library(ops_cuda OBJECT ${CUDA_SRC} ${CUDA_MISSING} engine/device_cuda.cpp engine/backing_cuda.cpp engine/graph_cuda.cpp)
   # CMake 3.25 does not hand CUDA_STANDARD 20 to nvcc 13. The Philox stream is constexpr host code that kernels share.
   set_target_properties(ops_cuda PROPERTIES CUDA_STANDARD_REQUIRED OFF)
-  target_compile_options(ops_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr -Werror=all-warnings>)
+  target_compile_options(ops_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr -Xptxas -v -Werror=all-warnings>)
   target_compile_options(ops_cuda PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror>)
   target_include_directories(ops_cuda PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(ops_cuda PUBLIC CUDA::cudart_static)
   set(SCVD_BACKEND ops_cuda)
+  # Registers, spills and shared memory of every kernel; the build fails on a spill that the file does not own up to.
+  find_package(Python3 COMPONENTS Interpreter)
+  if(Python3_FOUND)
+    add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/ptxas.txt DEPENDS $<TARGET_OBJECTS:ops_cuda> scripts/ptxas_table.py VERBATIM
+      COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/scripts/ptxas_table.py ${CMAKE_BINARY_DIR}/CMakeFiles/ops_cuda.dir
+              ${CMAKE_SOURCE_DIR}/ops/cuda ${CMAKE_BINARY_DIR}/ptxas.txt)
+    add_custom_target(ptxas_table ALL DEPENDS ${CMAKE_BINARY_DIR}/ptxas.txt)
+  else()
+    message(STATUS "No Python: the table of registers and spills is not made")
+  endif()
   message(STATUS "CUDA kernels: ${NVCC}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
 else()
   message(STATUS "CUDA kernels: none in this build")

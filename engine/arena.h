@@ -6,14 +6,16 @@
 #include <string>
 
 #include "engine/backing.h"
+#include "engine/device.h"
 
 namespace eng {
 
 class Arena {
 public:
-    // Reserves addresses only; memory is committed as it is used. A capacity of 0 on a GPU means all of its memory.
+    // Reserves addresses only; memory is committed as it is used. A capacity of 0: all that a GPU has free, 64 GiB of
+    // addresses on the CPU.
     // `debug` adds a red zone behind every block (checked on release) and fills fresh memory with NaN.
-    explicit Arena(std::size_t capacity = std::size_t(1) << 36, Device device = Device::cpu, bool debug = false);
+    explicit Arena(std::size_t capacity = 0, Device device = default_device, bool debug = false);
     ~Arena();
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;

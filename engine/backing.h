@@ -23,7 +23,7 @@ public:
     virtual bool fenced() const { return false; }
 };
 
-// `capacity` is in bytes of addresses; on a GPU 0 means all of its memory.
+// `capacity` is in bytes; 0: as much as the device has.
 namespace cpu { std::unique_ptr<Backing> make_backing(std::size_t capacity); }
 namespace cuda { std::unique_ptr<Backing> make_backing(std::size_t capacity); }
 

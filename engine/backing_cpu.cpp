@@ -28,9 +28,9 @@ namespace {
 
 class HostMemory : public Backing {
 public:
-    explicit HostMemory(std::size_t capacity) : capacity_(capacity) {
-        void* p = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        ENG_CHECK(p != MAP_FAILED, "arena", "cannot reserve ", capacity, " bytes of addresses: ", std::strerror(errno));
+    explicit HostMemory(std::size_t capacity) : capacity_(capacity ? capacity : std::size_t(1) << 36) {
+        void* p = mmap(nullptr, capacity_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        ENG_CHECK(p != MAP_FAILED, "arena", "cannot reserve ", capacity_, " bytes of addresses: ", std::strerror(errno));
         base_ = static_cast<char*>(p);
     }
     ~HostMemory() override {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 
 namespace scvd {
 
@@ -15,7 +16,7 @@ std::vector<std::vector<int>> group_alike(const std::vector<double>& score, cons
         // Other people first, the most alike in front; the head's own further pictures only when others run out.
         const auto rank = [&](int j) {
             const double mutual = score[std::size_t(head) * n + j] + score[std::size_t(j) * n + head];
-            return std::pair{j != head && labels[j] == labels[head], j == head ? -1e30 : -mutual};
+            return std::tuple{j != head && labels[j] == labels[head], j == head ? -1e30 : -mutual, j};
         };
         const int take = std::min<int>(size, int(left.size()));
         std::partial_sort(left.begin(), left.begin() + take, left.end(), [&](int a, int b) { return rank(a) < rank(b); });

@@ -77,11 +77,12 @@ struct MatchingBwd { View dloss, scores, match, loss, lse; Out dscores; double s
 
 // One pass over the flat buffers (Loshchilov & Hutter, "Decoupled weight decay"): moments, master, compute copy, and
 // grad set back to zero. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
+// scalars [3], in master's dtype: what gradients are multiplied by, 1/(1-beta1^step), 1/(1-beta2^step). What changes from
+// step to step lies in memory, so that a recorded step can be replayed.
 struct AdamWArgs {
     Out master, compute, grad, m, v;
-    View lr, decay, ends;
-    float beta1, beta2, eps, grad_scale;
-    std::int64_t step;  // 1-based, for bias correction
+    View lr, decay, ends, scalars;
+    float beta1, beta2, eps;
 };
 
 constexpr int kernel_count = 0

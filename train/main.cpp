@@ -7,10 +7,13 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "engine/device.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
+#include "model/semantics/deconstructor.h"
+#include "train/build_id.h"
 #include "train/checkpoint.h"
-#include "train/evaluate.h"
+#include "train/eval.h"
 #include "train/loop.h"
 #include "train/search.h"
 #include "train/synth/synth.h"
@@ -43,6 +46,11 @@ struct ConfigArgs {
     }
 };
 
+void add_device(CLI::App* cmd) {
+    cmd->add_option_function<std::string>("--device", [](const std::string& d) { eng::default_device = d == "cuda" ? eng::Device::cuda : eng::Device::cpu; },
+                                          "where to compute: cpu | cuda (default: cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
+}
+
 void add_synth(CLI::App& app) {
     auto* cmd = app.add_subcommand("synth", "Make a synthetic set of pedestrians with captions and phrase regions");
     auto o = std::make_shared<SynthOptions>();
@@ -68,6 +76,7 @@ void add_train(CLI::App& app) {
     auto o = std::make_shared<TrainOptions>();
     auto c = std::make_shared<ConfigArgs>();
     c->add_to(cmd);
+    add_device(cmd);
     cmd->add_option("--data", c->overrides["data.root"], "data set folder (RSTPReid layout)");
     cmd->add_option("--out", o->out, "run folder")->required();
     cmd->add_option("--init", o->init, "start from the weights of this checkpoint");
@@ -92,40 +101,25 @@ void add_train(CLI::App& app) {
 }
 
 void add_eval(CLI::App& app) {
-    struct Options { std::string weights, data, split = "test", json, bpe; int shortlist = -1; float lambda = -1; };
-    auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split");
-    auto o = std::make_shared<Options>();
+    auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split; localisation where regions are known");
+    auto o = std::make_shared<EvalOptions>();
+    add_device(cmd);
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--data", o->data, "data set folder (default: the one it was trained on)");
     cmd->add_option("--split", o->split, "train | val | test")->capture_default_str()->check(CLI::IsMember({"train", "val", "test"}));
     cmd->add_option("--json", o->json, "write the numbers here too");
+    cmd->add_option("--curves", o->curves, "write the CMC curves here, as SVG");
     cmd->add_option("--shortlist", o->shortlist, "re-score the best K of the global stage; 0: all pairs");
     cmd->add_option("--lambda", o->lambda, "weight of the global score (default: chosen on val in training)");
     cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary");
-    cmd->callback([o] {
-        Config c = checkpoint_config(o->weights);
-        if (!o->data.empty()) c.data.root = o->data;
-        if (o->shortlist >= 0) c.eval.shortlist = o->shortlist;
-        eng::Arena arena;
-        Scvd model(c.model, arena, 1);
-        const RunState state = load_checkpoint(o->weights, model, nullptr);
-        const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal);
-        const Split& split = o->split == "train" ? data.train : o->split == "val" ? data.val : data.test;
-        Pictures pictures(paths_of(split), c.model.image.height, c.model.image.width, 0);
-        TextBank bank(c, o->bpe);
-        const Scores s = score_split(model, c, split, pictures, bank, c.eval.shortlist);
-        auto r = report(s, o->split, split.identities, o->lambda >= 0 ? o->lambda : float(state.lambda));
-        r["train_seconds"] = state.seconds;
-        r["weights"] = o->weights;
-        fmt::print("{}", table(r));
-        if (!o->json.empty()) eng::write_file(o->json, r.dump(2) + "\n");
-    });
+    cmd->callback([o] { fmt::print("{}", evaluate_checkpoint(*o)); });
 }
 
 void add_index(CLI::App& app) {
     auto* cmd = app.add_subcommand("index", "Index a folder of pictures for search");
     auto o = std::make_shared<IndexOptions>();
     cmd->add_option("folder", o->folder, "pictures, subfolders included")->required();
+    add_device(cmd);
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--out", o->out, "index file")->required();
     cmd->add_flag("--skip-bad", o->skip_bad, "leave out pictures that cannot be decoded");
@@ -133,6 +127,7 @@ void add_index(CLI::App& app) {
 }
 
 void add_search_options(CLI::App* cmd, SearchOptions& o) {
+    add_device(cmd);
     cmd->add_option("query", o.query, "the description, in quotes")->required();
     cmd->add_option("--index", o.index, "index file")->required();
     cmd->add_option("--weights", o.weights, "checkpoint (default: the one that made the index)");
@@ -205,6 +200,7 @@ void add_deconstruct(CLI::App& app) {
 int main(int argc, char** argv) {
     CLI::App app{"scvd: find a person in a gallery of photographs from a sentence"};
     app.require_subcommand(1);
+    app.set_version_flag("--version", build_id());
     app.set_help_all_flag("--help-all", "help of every subcommand");
     int threads = 0;
     app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });

@@ -16,8 +16,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct Rates { float correct_m, correct_v; };  // 1 / (1 - beta^step)
-
 __device__ int segment_of(const View& ends, std::int64_t i) {  // the first s with i < ends[s]
     int low = 0, high = int(ends.numel()) - 1;
     while (low < high) {
@@ -28,17 +26,18 @@ __device__ int segment_of(const View& ends, std::int64_t i) {  // the first s wi
     return low;
 }
 
-template <int V> __device__ void update(const AdamWArgs& a, const Rates& r, std::int64_t i) {
+template <int V> __device__ void update(const AdamWArgs& a, std::int64_t i) {
+    const float* scalar = ptr<float>(a.scalars);
     const int s = segment_of(a.ends, i);
     const float lr = ptr<float>(a.lr)[s], keep = 1.f - lr * ptr<float>(a.decay)[s];
     Vec<float, V> w = read<V>(ptr<float>(a.master) + i), m = read<V>(ptr<float>(a.m) + i), v = read<V>(ptr<float>(a.v) + i);
     const Vec<float, V> g = read<V>(ptr<float>(a.grad) + i);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-        const float d = g[j] * a.grad_scale;
+        const float d = g[j] * scalar[0];
         m[j] = a.beta1 * m[j] + (1.f - a.beta1) * d;
         v[j] = a.beta2 * v[j] + (1.f - a.beta2) * d * d;
-        w[j] = keep * w[j] - lr * (m[j] * r.correct_m) / (sqrtf(v[j] * r.correct_v) + a.eps);
+        w[j] = keep * w[j] - lr * (m[j] * scalar[1]) / (sqrtf(v[j] * scalar[2]) + a.eps);
     }
     write(ptr<float>(a.master) + i, false, w);
     write(ptr<float>(a.m) + i, false, m);
@@ -47,19 +46,18 @@ template <int V> __device__ void update(const AdamWArgs& a, const Rates& r, std:
     if (a.compute.dtype == DType::bf16) write(ptr<bf16>(a.compute) + i, false, w);
 }
 
-__global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWArgs a, Rates r) {
+__global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWArgs a) {
     const std::int64_t n = a.master.numel(), i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * 4;
     if (i >= n) return;
-    if (i + 4 <= n && segment_of(a.ends, i) == segment_of(a.ends, i + 3)) return update<4>(a, r, i);
-    for (std::int64_t k = i; k < n && k < i + 4; ++k) update<1>(a, r, k);
+    if (i + 4 <= n && segment_of(a.ends, i) == segment_of(a.ends, i + 3)) return update<4>(a, i);
+    for (std::int64_t k = i; k < n && k < i + 4; ++k) update<1>(a, k);
 }
 
 }  // namespace
 
 void adamw(const AdamWArgs& a) {
     ENG_CHECK(a.master.dtype == DType::f32, "adamw", "CUDA keeps masters in f32, not in ", name_of(a.master.dtype));
-    const Rates r{1.f / (1.f - std::pow(a.beta1, float(a.step))), 1.f / (1.f - std::pow(a.beta2, float(a.step)))};
-    launch<adamw_kernel>({ceil_div(a.master.numel(), kThreads * 4), kThreads}, a, r);
+    launch<adamw_kernel>({ceil_div(a.master.numel(), kThreads * 4), kThreads}, a);
 }
 
 }  // namespace eng::cuda

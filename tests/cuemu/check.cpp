@@ -1,4 +1,4 @@
-// The access checker.
+// The access checker: what it knows and reports.
 //
 // The kernels are compiled with g++ -fsanitize=thread, which makes the compiler announce
 // every memory access by calling __tsan_read4(address) and its kin. ThreadSanitizer's own
@@ -15,91 +15,17 @@
 //
 // "When" is an epoch, counted up at every barrier of the whole block, and within it a
 // vector clock for the smaller synchronisations. Blocks run one after another here.
-#include "cuemu/check.h"
+#include <cstring>
+
+#include "cuemu/check_state.h"
 
 #if CUEMU_CHECK
-#include <link.h>
-#include <pthread.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cstring>
-#include <deque>
-#include <unordered_map>
-
 namespace cuemu::check {
 
-namespace {
-constexpr size_t kGranule = 2, kPage = 4096, kArena = size_t(8) << 30;  // of addresses, not of memory
-enum : uint16_t { kAtomic = 1, kPending = 2, kAsyncWrite = 4 };         // flags of an Event
-
-struct Event {
-    uint32_t epoch = 0, clk = 0, pc = 0;
-    uint16_t tid = 0;
-    uint8_t flags = 0, bytes = 0;  // bytes: which of the cell's two were touched
-};
-struct Cell {
-    Event w, r;
-    uint8_t written = 0;  // which bytes ever were (by this block, for shared memory)
-};
-
-struct Alloc {
-    char* p;
-    size_t n;
-    bool freed, all_written;
-};
-struct AtomicSync {
-    Clock clock;
-    std::unordered_map<uint32_t, uint32_t> blocks;  // first epoch of a block -> released up to
-};
-
-template <class T>
-T* reserve(size_t bytes) {
-    void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) throw std::bad_alloc();
-    return static_cast<T*>(p);
-}
-
-struct State {
-    Runner* runner = nullptr;
-    uint32_t epoch = 1, block_first = 1, launch_first = 1;
-    std::vector<std::pair<uint32_t, uint3>> blocks;   // of this launch, by first epoch
-    std::unordered_map<uint32_t, uint32_t> acquired;  // from which blocks, up to which epoch
-    std::unordered_map<uintptr_t, AtomicSync> atomics;
-    std::unordered_map<const uint64_t*, Clock> mbars;
-    Cell* shared = reserve<Cell>(kSmemSpan / kGranule * sizeof(Cell));
-    char* arena = reserve<char>(kArena);
-    Cell* global = reserve<Cell>(kArena / kGranule * sizeof(Cell));
-    uint32_t* page_alloc = reserve<uint32_t>(kArena / kPage * sizeof(uint32_t));
-    std::deque<Alloc> allocs{Alloc{}};
-    size_t used = kPage;
-    int users = 0;  // of device memory
-    uintptr_t image = 0, image_end = 0, tls = 0, tls_end = 0;
-    unsigned countdown = 1;
-
-    State() {
-        dl_iterate_phdr(
-            [](dl_phdr_info* i, size_t, void* self) {  // the first one is the program
-                auto& s = *static_cast<State*>(self);
-                s.image = i->dlpi_addr;
-                for (int k = 0; k < i->dlpi_phnum; ++k) {
-                    if (i->dlpi_phdr[k].p_type == PT_LOAD)
-                        s.image_end =
-                            std::max(s.image_end, i->dlpi_addr + i->dlpi_phdr[k].p_vaddr + i->dlpi_phdr[k].p_memsz);
-                    if (i->dlpi_phdr[k].p_type == PT_TLS) {
-                        s.tls = reinterpret_cast<uintptr_t>(i->dlpi_tls_data);
-                        s.tls_end = s.tls + i->dlpi_phdr[k].p_memsz;
-                    }
-                }
-                return 1;
-            },
-            this);
-    }
-};
-State& st() {
-    static State* s = new State;
-    return *s;
+void fresh(Clock& c) {  // whatever happened in an earlier epoch is ordered anyway
+    if (c.epoch == st().epoch && !c.at.empty()) return;
+    c.epoch = st().epoch;
+    c.at.assign(blk->nthreads, 0);
 }
 
 uint32_t short_pc(const void* pc) { return uint32_t(reinterpret_cast<uintptr_t>(pc) - st().image); }
@@ -130,12 +56,6 @@ std::string name_of(const Event& e) {  // whose access it was
     return t + " of block (" + std::to_string(i.x) + "," + std::to_string(i.y) + "," + std::to_string(i.z) + ")";
 }
 
-void fresh(Clock& c) {  // whatever happened in an earlier epoch is ordered anyway
-    if (c.epoch == st().epoch && !c.at.empty()) return;
-    c.epoch = st().epoch;
-    c.at.assign(blk->nthreads, 0);
-}
-
 bool ordered(const Event& e, Thread& t) {  // did e happen before what t does now?
     State& s = st();
     if (e.epoch < s.launch_first) return true;
@@ -150,7 +70,6 @@ bool ordered(const Event& e, Thread& t) {  // did e happen before what t does no
     return t.clock.at[e.tid] >= e.clk;
 }
 
-enum class Kind { read, write, atomic };
 const char* verb(Kind k) { return k == Kind::read ? "reads" : k == Kind::write ? "writes" : "atomically updates"; }
 
 std::string describe(const void* p, bool shared) {
@@ -181,6 +100,7 @@ std::string describe(const void* p, bool shared) {
                             : "read",
           source_line(e.pc).c_str());
 }
+
 
 void access(const void* ptr, size_t n, Kind kind, const void* pc, Proxy proxy, Thread& t) {
     State& s = st();
@@ -269,178 +189,5 @@ void access(const void* ptr, size_t n, Kind kind, const void* pc, Proxy proxy, T
     if (kind == Kind::write) t.fenced = false;
 }
 
-template <class F>
-void each_cell(const void* p, size_t n, F f) {  // of shared or device memory already checked
-    State& s = st();
-    const uintptr_t a = reinterpret_cast<uintptr_t>(p);
-    size_t off = a - reinterpret_cast<uintptr_t>(s.runner ? s.runner->smem : nullptr);
-    Cell* base = s.shared;
-    if (!s.runner || off >= kSmemSpan) off = a - reinterpret_cast<uintptr_t>(s.arena), base = s.global;
-    for (size_t g = off / kGranule; g <= (off + n - 1) / kGranule; ++g) f(base[g]);
-}
-
-void announced(const void* p, size_t n, Kind k, const void* pc, bool aligned) {  // by the compiler
-    if (!self || blk->internal) return;
-    if (aligned && reinterpret_cast<uintptr_t>(p) % n)
-        fault("MISALIGNED: %s %zu bytes at %p, at %s", verb(k), n, p, source_line(short_pc(pc)).c_str());
-    if (unsigned every = options().preempt) {
-        State& s = st();
-        const uintptr_t a = reinterpret_cast<uintptr_t>(p);
-        const bool mine = a - reinterpret_cast<uintptr_t>(s.runner->smem) >= kSmemSpan &&
-                          a - reinterpret_cast<uintptr_t>(s.arena) >= kArena;
-        if (!mine && --s.countdown == 0) {
-            s.countdown = 1 + blk->rng.below(2 * every);
-            yield();
-        }
-    }
-    access(p, n, k, pc, Proxy::generic, *self);
-}
-}  // namespace
-
-// ---- hooks --------------------------------------------------------------------------
-void attach(Runner& r) { st().runner = &r; }
-void launch_begin() {
-    State& s = st();
-    s.launch_first = ++s.epoch;
-    s.blocks.clear();
-    s.atomics.clear();
-}
-void block_begin(Runner& r) {
-    State& s = st();
-    s.runner = &r;
-    s.block_first = ++s.epoch;
-    s.blocks.push_back({s.epoch, r.block_idx});
-    s.acquired.clear();
-    s.mbars.clear();
-}
-void block_barrier() { ++st().epoch; }
-
-void release(Thread& t, Clock& c) {
-    fresh(c);
-    fresh(t.clock);
-    for (size_t i = 0; i < c.at.size(); ++i) c.at[i] = std::max(c.at[i], t.clock.at[i]);
-    c.at[t.linear] = t.clk++;
-}
-void acquire(Thread& t, const Clock& c) {
-    if (c.epoch != st().epoch) return;
-    fresh(t.clock);
-    for (size_t i = 0; i < c.at.size(); ++i) t.clock.at[i] = std::max(t.clock.at[i], c.at[i]);
-}
-void warp_sync(unsigned mask) {
-    Clock all;
-    Thread* lane = &blk->threads[self->warp * kWarp];
-    for (unsigned l = 0; l < kWarp; ++l)
-        if (mask >> l & 1) release(lane[l], all);
-    for (unsigned l = 0; l < kWarp; ++l)
-        if (mask >> l & 1) acquire(lane[l], all);
-}
-void proxy_fence(Thread& t) {
-    t.proxy_epoch = st().epoch;
-    t.proxy_clk = t.clk++;
-}
-Clock* mbar_clock(const uint64_t* bar) { return &st().mbars[bar]; }
-
-void read(const void* p, size_t n, const void* pc, Proxy proxy) {
-    if (n) access(p, n, Kind::read, pc, proxy, *self);
-}
-void write(const void* p, size_t n, const void* pc) { access(p, n, Kind::write, pc, Proxy::generic, *self); }
-
-void atomic(const void* p, size_t n, const void* pc) {
-    State& s = st();
-    access(p, n, Kind::atomic, pc, Proxy::generic, *self);
-    AtomicSync& a = s.atomics[reinterpret_cast<uintptr_t>(p)];
-    for (auto [block, upto] : a.blocks) {
-        uint32_t& mine = s.acquired[block];
-        mine = std::max(mine, upto);
-    }
-    acquire(*self, a.clock);
-    if (self->fenced) {
-        release(*self, a.clock);
-        a.blocks[s.block_first] = s.epoch;
-    }
-}
-
-void async_begin(const void* dst, size_t n, const void* pc) {
-    write(dst, n, pc);
-    each_cell(dst, n, [](Cell& c) { c.w.flags |= kPending | kAsyncWrite; });
-}
-void async_end(const void* dst, size_t n, Thread* waiter) {
-    each_cell(dst, n, [&](Cell& c) {
-        c.w.flags &= uint8_t(~kPending);
-        if (waiter) c.w.epoch = st().epoch, c.w.clk = waiter->clk;  // cp.async: visible to the waiter from now on
-    });
-}
-
-// ---- device memory ------------------------------------------------------------------
-DeviceAccess::DeviceAccess() {
-    if (st().users++ == 0) mprotect(st().arena, st().used, PROT_READ | PROT_WRITE);
-}
-DeviceAccess::~DeviceAccess() {
-    if (--st().users == 0) mprotect(st().arena, st().used, PROT_NONE);
-}
-void* alloc(size_t n) {
-    State& s = st();
-    const size_t pages = (std::max<size_t>(n, 1) + kPage - 1) / kPage;
-    if (s.used + (pages + 1) * kPage > kArena) throw std::bad_alloc();
-    char* p = s.arena + s.used;
-    for (size_t i = 0; i < pages; ++i) s.page_alloc[s.used / kPage + i] = uint32_t(s.allocs.size());
-    s.allocs.push_back({p, n, false, false});
-    s.used += (pages + 1) * kPage;  // one page nobody owns, and addresses are never used again
-    return p;
-}
-bool release_alloc(void* p) {
-    State& s = st();
-    const size_t off = static_cast<char*>(p) - s.arena;
-    if (off >= kArena) return false;
-    Alloc& a = s.allocs[s.page_alloc[off / kPage]];
-    if (a.p != p || a.freed) return false;
-    a.freed = true;
-    const size_t bytes = (a.n + kPage - 1) / kPage * kPage;
-    madvise(p, bytes, MADV_DONTNEED);
-    madvise(s.global + off / kGranule, bytes / kGranule * sizeof(Cell), MADV_DONTNEED);
-    return true;
-}
-void host_wrote(const void* p, size_t n) {
-    State& s = st();
-    const size_t off = static_cast<const char*>(p) - s.arena;
-    if (off >= kArena || !n) return;
-    Alloc& a = s.allocs[s.page_alloc[off / kPage]];
-    if (a.p == p && a.n == n)
-        a.all_written = true;
-    else
-        each_cell(p, n, [&](Cell& c) {
-            c = {};
-            c.w.epoch = 1;
-            c.written = 3;
-        });
-}
-
 }  // namespace cuemu::check
-
-// ---- what the compiler calls ---------------------------------------------------------
-using cuemu::check::announced;
-using cuemu::check::Kind;
-extern "C" {
-void __tsan_init() {}
-void __tsan_func_entry(void*) {}
-void __tsan_func_exit() {}
-void __tsan_vptr_update(void**, void*) {}
-void __tsan_vptr_read(void**) {}
-#define CUEMU_HOOKS(N)                                                                         \
-    void __tsan_read##N(void* p) { announced(p, N, Kind::read, CUEMU_PC, true); }              \
-    void __tsan_write##N(void* p) { announced(p, N, Kind::write, CUEMU_PC, true); }            \
-    void __tsan_unaligned_read##N(void* p) { announced(p, N, Kind::read, CUEMU_PC, false); }   \
-    void __tsan_unaligned_write##N(void* p) { announced(p, N, Kind::write, CUEMU_PC, false); } \
-    void __tsan_volatile_read##N(void* p) { announced(p, N, Kind::read, CUEMU_PC, true); }     \
-    void __tsan_volatile_write##N(void* p) { announced(p, N, Kind::write, CUEMU_PC, true); }
-CUEMU_HOOKS(1)
-CUEMU_HOOKS(2)
-CUEMU_HOOKS(4)
-CUEMU_HOOKS(8)
-CUEMU_HOOKS(16)
-void __tsan_read_range(void* p, size_t n) { announced(p, n, Kind::read, CUEMU_PC, false); }
-void __tsan_write_range(void* p, size_t n) { announced(p, n, Kind::write, CUEMU_PC, false); }
-// Function-local statics of host code; kernels must not use C++ atomics (link error).
-char __tsan_atomic8_load(const volatile char* p, int) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
-}
 #endif

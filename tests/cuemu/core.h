@@ -33,6 +33,9 @@ constexpr size_t kSmemBase = 1024;        // shared address 0..1023 is reserved,
 constexpr size_t kSmemSpan = 320 * 1024;  // dynamic + static + redzones
 constexpr unsigned char kPoison = 0xFF;   // 0xFFFF.. is a NaN in fp32, fp16 and bf16
 
+constexpr size_t kPage = 4096;
+constexpr size_t kStack = CUEMU_ASAN || CUEMU_CHECK ? 256 * 1024 : 64 * 1024;  // of a fiber, besides a guard page
+
 struct Site {  // where in the kernel a synchronising operation was called
     const char* file = "?";
     int line = 0;
@@ -229,10 +232,12 @@ extern constinit thread_local Runner* blk;
 
 [[noreturn]] void fault(const char* fmt, ...) __attribute__((format(printf, 1, 2)));
 void yield();
+std::string short_name(const char* pretty);  // of a kernel, from its __PRETTY_FUNCTION__
 std::string context();  // "kernel k, block (..), thread (..)" or "host code"
 
 // Host entry: runs the grid; throws KernelFault.
 void run_grid(const LaunchInfo&);
+std::vector<std::string> launched_kernels();  // by this process so far, with their template arguments
 void check_canaries();  // runtime.cpp
 
 // Kernel-side primitives (device.h and ptx.h give them their CUDA names).
