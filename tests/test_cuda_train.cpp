@@ -13,7 +13,7 @@ using namespace scvd::test;
 
 namespace {
 
-// Every number that a run logged per update, by name.
+// Every number that a run logged per update, by name; but speed and memory.
 std::map<std::string, std::vector<double>> logged(const std::string& run) {
     std::map<std::string, std::vector<double>> v;
     std::ifstream in(run + "/metrics.jsonl");
@@ -21,7 +21,7 @@ std::map<std::string, std::vector<double>> logged(const std::string& run) {
         const auto j = nlohmann::json::parse(line);
         if (!j.contains("loss")) continue;
         for (const auto& [key, value] : j.items())
-            if (value.is_number() && key.find("per_second") == std::string::npos) v[key].push_back(value);
+            if (value.is_number() && key.find("per_second") == std::string::npos && !key.ends_with("_bytes")) v[key].push_back(value);
     }
     return v;
 }
