@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "ops/cuda/attention.h"
+#include "ops/cuda/chip.h"
 
 namespace eng::cuda {
 namespace {
@@ -167,7 +168,7 @@ __global__ __launch_bounds__(kThreads, 1) void dkdv_any_kernel(AttentionBwd a, c
 
 std::size_t smem_of(const View& q, int heads) {
     const int D = int(q.cols / heads);
-    ENG_CHECK(Layout::bytes(D) <= 227 * 1024, "attention", "heads of ", D, " columns do not fit into shared memory (want at most 600)");
+    ENG_CHECK(Layout::bytes(D) + 1024 <= chip().smem, "attention", "heads of ", D, " columns need ", Layout::bytes(D), " bytes of shared memory; a block has ", chip().smem);
     return Layout::bytes(D);
 }
 

@@ -63,12 +63,7 @@ PTX_INLINE void store_strip(const float (&acc)[N][4], float* out, const Epilogue
         for (int h = 0; h < 2; ++h)
             *reinterpret_cast<float2*>(&out[(lane / 4 + 8 * h) * pitch + 8 * j + lane % 4 * 2]) = make_float2(acc[j][2 * h], acc[j][2 * h + 1]);
     __syncwarp();  // the strip is whole
-#pragma unroll
-    for (int i = lane; i < 16 * N; i += 32) {
-        float v[8];
-        read(out, false, i / N * pitch + i % N * 8, v);
-        emit(e, row + i / N, col + i % N * 8, v);
-    }
+    for (int i = lane; i < 16 * N; i += 32) emit<8>(e, row + i / N, col + i % N * 8, out + i / N * pitch + i % N * 8);
     __syncwarp();  // the strip is read: the next one may overwrite it
 }
 
