@@ -77,7 +77,7 @@ bool wide_rows(std::initializer_list<const View*> views, int heads) {
 // Arguments made by hand may leave the longest lengths out.
 template <class Args>
 Args with_lengths(Args a) {
-    ENG_CHECK(a.q.rows < (std::int64_t(1) << 30) && a.k.rows < (std::int64_t(1) << 30), "attention", a.q.rows, " query and ", a.k.rows, " key rows are too many");
+    ENG_CHECK(std::max(a.q.rows, a.k.rows) < (std::int64_t(1) << 30), "attention", a.q.rows, " query and ", a.k.rows, " key rows are too many");
     if (!a.seqs.max_q) a.seqs.max_q = int(a.q.rows);
     if (!a.seqs.max_k) a.seqs.max_k = int(a.k.rows);
     return a;
@@ -105,7 +105,8 @@ template <class Args>
 static void run_one(AttentionKernel kernel, const Args& given) {
     const Args a = with_lengths(given);
     if (!a.seqs.q_begin.numel()) return;
-    ENG_CHECK(can_run(kernel, a), "attention", "kernel ", int(kernel), " cannot run heads of ", a.q.cols / a.heads, " in ", name_of(a.q.dtype));
+    ENG_CHECK(can_run(kernel, a), "attention", "kernel ", int(kernel), " cannot run heads of ", a.q.cols / a.heads, " in ",
+              name_of(a.q.dtype));
     kernel == AttentionKernel::whole ? attention_whole(a) : kernel == AttentionKernel::tiled ? attention_tiled(a) : attention_any(a);
 }
 template <class Args>

@@ -11,6 +11,7 @@
 // Tiling       k in steps of 64: 16 KB of a and N / 64 x 8 KB of b a stage; 4, 5 or 6 stages. Operands keep
 //              the order they have in global memory: k-major or mn-major, wgmma reads both (wgmma.h).
 // Traffic      2 m n k FLOP; global reads 2 m n k (1/128 + 1/N) bytes, less what L2 keeps of a band of tiles.
+// Registers    168 at launch; setmaxnreg gives the producer 40 and the consumers 232; no spills. HGMMA.64xNx16, UTMALDG.
 // Numerics     products exact, f32 sums inside the tensor core, one rounding at the store.
 // Limits       operands with rows of whole 16 bytes (a TMA rule); anything else is for gemm_mma. sm_90a only.
 // Idea         warp specialisation after CUTLASS 3's persistent cooperative kernel; read, not copied.
