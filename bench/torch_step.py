@@ -125,7 +125,8 @@ def twin(folder, dtype, steps):
             g = F.scaled_dot_product_attention(split(vq[image_of], head_count), split(k, head_count), split(v, head_count), attn_mask=m[:, None, None, :])
             g = ln(lin(join(g), "vsr.cross_attn.out_proj"), "vsr.ln5")
             t = ln(ffn(g, "vsr.ffn") + (g if self_residual else 0), "vsr.ln6").amax(1)
-        a = (t[:, None] * L).sum(-1).float() / d**0.5
+        cosine = batch["sim"] == "cosine"
+        a = F.cosine_similarity(t[:, None].float(), L.float(), dim=-1) if cosine else (t[:, None] * L).sum(-1).float() / d**0.5
         weights = a.sigmoid() if batch["norm"] == "sigmoid" else a.masked_fill(~m, float("-inf")).softmax(-1)
         f = (weights[..., None].to(L.dtype) * L).masked_fill(~m[..., None], float("-inf")).amax(1)
         y = ln(f + t, "dfa.ln7")

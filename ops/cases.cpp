@@ -64,6 +64,8 @@ void add_matrix(std::vector<Case>& c) {
     c.push_back({"linear with residual", {{17, 64}, {33, 64}, {33}, {17, 33}}, [](Arena&, In x) { return linear(x[0], x[1], x[2], x[3]); }, 64});
     c.push_back({"linear to one", {{6, 5}, {1, 5}, {1}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }});
     c.push_back({"linear_quick_gelu", {{9, 13}, {29, 13}, {29}}, [](Arena&, In x) { return linear_quick_gelu(x[0], x[1], x[2]); }, 29, 3});  // the activation of a rounded value
+    c.push_back({"mlp", {{7, 13}, {29, 13}, {29}, {11, 29}, {11}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4]); }, 29, 12});  // bf16 hidden values are rounded twice, then summed
+    c.push_back({"mlp with residual", {{193, 8}, {16, 8}, {16}, {8, 16}, {8}, {193, 8}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4], x[5]); }, 193, 12});
     c.push_back({"matmul", {{5, 11}, {11, 3}}, [](Arena&, In x) { return matmul(x[0], x[1]); }, 11});
     c.push_back({"layer_norm odd width", {{4, 31}, {31}, {31}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 31, 2});  // gradients pass two means
     c.push_back({"layer_norm one row", {{1, 5}, {5}, {5}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 16, 2});
@@ -84,6 +86,10 @@ void add_sequences(std::vector<Case>& c) {
     c.push_back({"attention too long for shared memory", {{270, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {262, 8}), 1, true); }, 262, 4});
     c.push_back({"attention cross", {{5, 8}, {9, 16}}, [](Arena& a, In x) { return cross_attention(x[0], x[1], packed_seqs(a, {2, 3}), packed_seqs(a, {6, 3}), 4); }, 16, 4});
     c.push_back({"attention over pairs", {{6, 8}, {8, 16}}, paired_attention, 32, 4});
+    c.push_back({"attention over pairs, heads of 64", {{6, 64}, {8, 128}}, [](Arena& a, In x) {
+        const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 1, 3});
+        return cross_attention(x[0], x[1], pick(a, texts, {0, 1, 2, 0, 1, 2}), pick(a, images, {0, 0, 0, 1, 1, 1}), 1);
+    }, 32, 4});
     c.push_back({"attention that skips rows", {{4, 6}, {10, 12}}, [](Arena& a, In x) {
         return cross_attention(x[0], x[1], uniform_seqs(a, 2, 2), uniform_seqs(a, 2, 4, 1, 5), 1);
     }, 16, 4});

@@ -17,7 +17,7 @@ struct BroadcastArgs { View g; Out y; double s = 1; };      // y[i] = s g[0]
 struct TransposeArgs { View x; Out y; };                    // y[C,N] = x[N,C]
 struct DropoutArgs { View x; Out y; float p; std::uint64_t seed, stream; };  // kept elements times 1/(1-p)
 struct QuickGeluFwd { View x; Out y; };                     // y = x sigmoid(1.702 x)
-struct QuickGeluBwd { View dy, x; Out dx; };
+struct QuickGeluBwd { View dy, x; Out dx; };                // dx may be dy itself
 struct SumArgs { View x; Out y; double s = 1; };            // y[1] = s sum(x)
 struct DotArgs { View a, b; Out y; };                       // y[1] = sum(a * b)
 struct RowSumArgs { View x; Out y; };                       // y[C] = sum over rows of x[N,C]

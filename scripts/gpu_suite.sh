@@ -51,7 +51,7 @@ if [ "${states[0]}" != passed ]; then
 fi
 step "clean kernels" "$bin/gpu_clean"
 step "catalogue cpu <-> cuda" "$bin/gpu_test_parity"
-for t in gemm attention; do
+for t in gemm attention ladder; do
     if [ -x "$bin/gpu_test_$t" ]; then step "$t" "$bin/gpu_test_$t"; else skip "$t" "not built"; fi
 done
 step "memory, copies, graph == eager" "$bin/gpu_test_cuda_memory"

@@ -31,6 +31,7 @@ class Run {
 public:
     explicit Run(const TrainOptions& o)
         : options_(o), config_(o.config), data_(load_dataset(config_.data.root, config_.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal)), bank_(config_, o.bpe) {
+        fmt::print(stderr, "{}", describe_skipped(data_));
         if (config_.model.classes < 0) config_.model.classes = data_.train.identities;
         const auto& m = config_.model.image;
         train_pictures_ = std::make_unique<Pictures>(paths_of(data_.train), m.height, m.width, config_.data.cache_mb);

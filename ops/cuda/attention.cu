@@ -41,7 +41,7 @@ PTX_INLINE float block_reduce(float v) {
 template <class T>
 __global__ __launch_bounds__(128) void map_kernel(AttentionMapArgs a) {
     GPU_DYN_SHARED(float, score);
-    const int i = int(blockIdx.x % a.seqs.max_q), D = int(a.q.cols / a.heads);
+    const int i = int(blockIdx.x % a.seqs.max_q), D = int(a.q.cols) / a.heads;
     const Seq s = seq_at(a.seqs, int(blockIdx.x / a.seqs.max_q));
     if (i >= s.nq) return;
     const std::int64_t at = std::int64_t(s.o + i) * a.map.pitch;

@@ -23,6 +23,7 @@ struct Layout {
     float* base;
     PTX_INLINE float* tile(int which) const { return base + which * kTile * pitch; }
     PTX_INLINE float* mine(int which) const { return base + 2 * kTile * pitch + (threadIdx.x / 32 * 4 + which) * D; }
+    PTX_INLINE static Layout of(int D, float* base) { return {D, D | 1, base}; }
     static std::size_t bytes(int D) { return std::size_t(2 * kTile * (D | 1) + kRows * 4 * D) * sizeof(float); }
 };
 
@@ -58,9 +59,9 @@ PTX_INLINE void put(const Out& o, std::int64_t r, int col, const float* acc, flo
 }
 
 template <class T>
-__global__ __launch_bounds__(kThreads) void forward_any_kernel(AttentionFwd a) {
+__global__ __launch_bounds__(kThreads, 1) void forward_any_kernel(AttentionFwd a) {
     GPU_DYN_SHARED(float, base);
-    const Layout l{int(a.q.cols / a.heads), int(a.q.cols / a.heads) | 1, base};
+    const Layout l = Layout::of(int(a.q.cols) / a.heads, base);
     const Place at = place_of<kRows>(blockIdx.x, a.heads, a.seqs.max_q);
     const Seq s = seq_at(a.seqs, at.b);
     const int i = at.tile * kRows + threadIdx.x / 32, col = at.head * l.D;
@@ -93,9 +94,9 @@ __global__ __launch_bounds__(kThreads) void forward_any_kernel(AttentionFwd a) {
 }
 
 template <class T>
-__global__ __launch_bounds__(kThreads) void dq_any_kernel(AttentionBwd a, const float* __restrict__ delta) {
+__global__ __launch_bounds__(kThreads, 1) void dq_any_kernel(AttentionBwd a, const float* __restrict__ delta) {
     GPU_DYN_SHARED(float, base);
-    const Layout l{int(a.q.cols / a.heads), int(a.q.cols / a.heads) | 1, base};
+    const Layout l = Layout::of(int(a.q.cols) / a.heads, base);
     const Place at = place_of<kRows>(blockIdx.x, a.heads, a.seqs.shared ? int(a.q.rows) : a.seqs.max_q);
     const Owner own = owner_of<kRows>(a.seqs, false, a.q.rows, at.tile, at.b);
     if (own.rows <= 0) return;
@@ -132,9 +133,9 @@ __global__ __launch_bounds__(kThreads) void dq_any_kernel(AttentionBwd a, const 
 }
 
 template <class T>
-__global__ __launch_bounds__(kThreads) void dkdv_any_kernel(AttentionBwd a, const float* __restrict__ delta) {
+__global__ __launch_bounds__(kThreads, 1) void dkdv_any_kernel(AttentionBwd a, const float* __restrict__ delta) {
     GPU_DYN_SHARED(float, base);
-    const Layout l{int(a.q.cols / a.heads), int(a.q.cols / a.heads) | 1, base};
+    const Layout l = Layout::of(int(a.q.cols) / a.heads, base);
     const Place at = place_of<kRows>(blockIdx.x, a.heads, a.seqs.shared ? int(a.k.rows) : a.seqs.max_k);
     const Owner own = owner_of<kRows>(a.seqs, true, a.k.rows, at.tile, at.b);
     if (own.rows <= 0) return;

@@ -11,7 +11,7 @@ struct Chip {
 
 inline const Chip& chip() {
 #if GPU_EMULATED
-    static const Chip c{4, true};  // few enough that persistent kernels go round more than once
+    static const Chip c{2, true};  // few enough that persistent kernels go round more than once
 #else
     static const Chip c = [] {
         int device = 0, sms = 0, major = 0;

@@ -22,7 +22,7 @@ struct Product {
 Product product_of(const GemmArgs& g);
 
 // splits 0: chosen by the kernel
-void gemm_simt(Product p, int splits);
+void gemm_simt(Product p, DType type, int splits);
 void gemm_mma(Product p, int splits);
 void gemm_hopper(Product p, int splits);
 
