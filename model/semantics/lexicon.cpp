@@ -13,6 +13,9 @@ namespace {
 constexpr std::string_view built_in =
 #include "model/semantics/lexicon.txt"
     ;
+constexpr std::string_view function_words =
+#include "model/semantics/function_words.txt"
+    ;
 constexpr std::string_view known_words =
 #include "model/semantics/known_words.txt"
     ;
@@ -157,6 +160,7 @@ Lexicon Lexicon::load(const std::string& file) {
         all << in.rdbuf();
         lexicon.parse(all.str(), file);
     }
+    lexicon.parse(function_words, "function_words.txt");
     std::istringstream words{std::string(known_words)};
     for (std::string w; words >> w;)
         if (Entry& e = lexicon.entries[w]; e.text.empty()) e = {w, 0, sd::f_known, 1, true};

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "model/semantics/token.h"
+#include "model/semantics/wordnet.h"
 
 namespace scvd::sd {
 namespace {
@@ -205,12 +206,17 @@ void tokenise(std::string_view raw, const Lexicon& lexicon, Sentence& s) {
     Splitter(s.lower, lexicon, s.tokens).run();
     join_words(s.tokens, lexicon);
     bool corrected = undo_confusions(s.tokens, lexicon);
-    for (Token& t : s.tokens)
-        if (correctable(t) && !is_singular_of_known(t, lexicon))
-            if (const Entry* e = lexicon.correct(t.text)) {
-                set(t, *e);
-                corrected = true;
-            }
+    for (Token& t : s.tokens) {
+        if (!t.word || t.classes || is_singular_of_known(t, lexicon)) continue;
+        const WordNetEntry w = wordnet(t.text);
+        t.classes = w.classes;
+        t.flags |= w.flags;
+        if (w.known || !correctable(t)) continue;
+        if (const Entry* e = lexicon.correct(t.text)) {
+            set(t, *e);
+            corrected = true;
+        }
+    }
     if (corrected) join_words(s.tokens, lexicon);  // a corrected word may complete a multi-word
 }
 
