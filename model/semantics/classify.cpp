@@ -6,12 +6,13 @@
 namespace scvd::sd {
 namespace {
 
-const Token boundary{".", 0, 0, 0, 0, false, false};
+const Token boundary{".", 0, 0, 0, 0, false, false, Rule::none};
 
 struct View {
     std::vector<Token>& t;
     std::size_t i;
     Token& now() const { return t[i]; }
+    void fired(Rule r) const { t[i].rule = r; }
     const Token& at(int k) const {
         const auto j = static_cast<std::ptrdiff_t>(i) + k;
         return j < 0 || j >= static_cast<std::ptrdiff_t>(t.size()) ? boundary : t[static_cast<std::size_t>(j)];
@@ -33,6 +34,7 @@ void drop(Token& t, Classes c) { t.classes &= ~c; }
 void possessives(View v) {
     Token& t = v.now();
     if (!t.is(poss) || !t.is(pronoun)) return;
+    v.fired(Rule::possessive);
     if (starts_phrase(v.at(1)) && !v.at(1).is(preposition & ~loc)) return;
     if (t.text == "her" || t.text == "his") keep(t, pronoun);
 }
@@ -41,6 +43,7 @@ void possessives(View v) {
 void clitics(View v) {
     Token& t = v.now();
     if (t.text != "'s") return;
+    v.fired(Rule::clitic);
     const Token &before = v.at(-1), &after = v.at(1);
     if (after.is(be | wear | carry | verb) && !after.is(scope)) {
         t.classes = be;
@@ -57,6 +60,7 @@ void clitics(View v) {
 void relatives(View v) {
     Token& t = v.now();
     if (!t.is(rel) || !t.is(defdet)) return;
+    v.fired(Rule::relative_that);
     const Token& next = v.at(1);
     const bool relative = (next.is(verbs | pronoun | adv | neg | hedge) && !next.is(noun)) ||
                           (next.is(verbs) && v.at(-1).is(noun)) || (next.is(determiner) && v.at(-1).is(noun));
@@ -66,10 +70,19 @@ void relatives(View v) {
         keep(t, defdet);
 }
 
+// "with trekking poles": a form in -ing that only WordNet knows describes, between a preposition or modifier and a noun.
+void guessed_modifier(View v) {
+    Token& t = v.now();
+    if (!t.has(f_guessed) || !t.is(verbs) || t.is(noun | modifier) || !t.text.ends_with("ing")) return;
+    const bool inside = v.at(-1).is(determiner | with | in | colour | shade | num) || (v.at(-1).is(mod) && !v.at(-1).is(noun));
+    if (inside && v.at(1).is(noun) && !v.at(1).is(determiner)) t.classes = mod;
+}
+
 // A word that is a verb as well as a noun or an adjective: "he sports a beard" / "sports shoes", "the watch".
 void verb_or_noun(View v) {
     Token& t = v.now();
     if (!t.is(verbs | participle) || !t.is(noun | modifier | side | suffix)) return;
+    v.fired(Rule::verb_or_noun);
     const Token &before = v.at(-1), &after = v.at(1);
     const bool ends_ing = t.text.ends_with("ing");
     if (before.is(be) && t.is(modifier) && !ends_ing && !t.is(participle)) return drop(t, verbs);  // "is open"
@@ -93,19 +106,21 @@ void verb_or_noun(View v) {
 void back_and_head(View v) {
     Token& t = v.now();
     if (!t.is(bodypart) || !t.is(adv | side)) return;
+    v.fired(Rule::back_adverb);
     if (v.at(-1).is(participle | be | verb) && !v.at(-1).is(determiner)) drop(t, bodypart | side);
 }
 
 // "can", "may", "like": words that a noun class would spoil.
 void can_is_a_verb(View v) {
     Token& t = v.now();
-    if (t.text == "can" && v.at(1).text != "of" && !v.at(-1).is(determiner | modifier)) t.classes = verb;
+    if (t.text == "can" && v.at(1).text != "of" && !v.at(-1).is(determiner | modifier)) t.classes = verb, v.fired(Rule::can_verb);
 }
 
 // "very short hair": a degree word that is also an adjective ("pretty", "light") steps back before an adjective.
 void degrees(View v) {
     Token& t = v.now();
     if (!t.is(degree) || !t.is(modifier)) return;
+    v.fired(Rule::degree_word);
     if (v.at(1).is(modifier) && !v.at(1).is(noun))
         drop(t, modifier);
     else
@@ -116,6 +131,7 @@ void degrees(View v) {
 void particles(View v) {
     Token& t = v.now();
     if (!t.is(on | of) || !t.is(adv)) return;
+    v.fired(Rule::particle);
     if (v.at(1).is(determiner) || v.at(1).is(bodypart | place))
         drop(t, adv | mod | suffix | participle);
     else
@@ -128,6 +144,7 @@ void noun_or_modifier(View v) {
     if (!t.is(noun) || !t.is(modifier | suffix)) return;
     const Token& after = v.at(1);
     if (t.is(colour) && !t.is(scope & ~handled)) {  // "a rose", "cup of coffee", but "rose dress"
+        v.fired(Rule::colour_or_thing);
         if (after.is(noun | modifier) || !v.at(-1).is(determiner | of | carry | colour | num))
             drop(t, noun);
         else
@@ -136,7 +153,6 @@ void noun_or_modifier(View v) {
     if (t.is(place | measure) && t.is(modifier) && !after.is(of)) drop(t, place | measure);
 }
 
-// "short" describes a person only next to one; the class stays with the other adjectives.
 void numbers(View v) {
     Token& t = v.now();
     if (t.classes == 0 && digits(t.text)) t.classes = num;
@@ -155,6 +171,7 @@ void classify(std::vector<Token>& tokens) {
         can_is_a_verb(v);
         particles(v);
         back_and_head(v);
+        guessed_modifier(v);
         verb_or_noun(v);
         degrees(v);
         noun_or_modifier(v);

@@ -7,16 +7,22 @@ namespace scvd::sd {
 
 std::size_t Grammar::mention(const NounPhrase& np) {
     const Classes c = np.head_classes;
+    if (np.joined) fired(Rule::joined_modifiers, np.begin);
+    if (np.measured) fired(Rule::measure_of, np.begin);
     if (np.head == none) return mention_modifiers(np);
+    if (np.content.size) fired(Rule::content_of, np.head);
+    if (!c) fired(Rule::unknown_head, np.head);
     // "a picture of a woman": of the described person, unless it is printed on her shirt
     const bool depicts = !who_.known && (c & part) && np.content.size > 1 && at(np.end - 1).is(people);
     if (depicts) return np.content.at[0];
     const bool figure = (governor_ == Governor::have || prep_ == Prep::with) && at(np.head).text == "figure" && np.mods.size;
+    if (printed_on(np)) return mention_part(np);
     if ((c & people) && !(c & (scope & ~body)) && !figure) return mention_person(np);
     if (in_scope(np) || figure) return mention_item(np);
-    if ((c & part) || (!c && prep_ == Prep::with && last_ == Last::item && last_prep_ == last_end_)) return mention_part(np);
+    if (c & part) return mention_part(np);
     if (c & bodypart) return mention_body(np);
     if ((c & hue) && np.mods.size) return mention_modifiers(np);
+    fired(Rule::place_dropped, np.head);
     finish(np, Last::other);
     return np.end;
 }
@@ -29,10 +35,26 @@ std::size_t Grammar::mention_body(const NounPhrase& np) {
     if (negated_ || !at(verb).is(be) || !parse_noun_phrase(t_, skip_adverbs(verb + 1), Place::predicate, said)) return np.end;
     const Pieces mods = modifier_pieces(t_, said);
     const bool tells = said.head == none && std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & bodyadj; });
-    if (!tells) return np.end;
+    if (!tells) return fired(Rule::place_dropped, np.head), np.end;
+    fired(Rule::body_with_look, np.head);
     last_item_ = new_item(np, mods);
     finish(said, Last::item);
     return said.end;
+}
+
+// "a shirt with red anchors", "a bag with a rabbit on it": right behind something worn, neither worn nor carried itself.
+bool Grammar::printed_on(const NounPhrase& np) const {
+    if (prep_ != Prep::with || last_ != Last::item || last_prep_ != last_end_ || last_item_ == none || negated_) return false;
+    if (!(items_[last_item_].head_classes & (worn | accessory | bag))) return false;
+    const Classes c = np.head_classes;
+    if (c & (worn | accessory | bag | hair | style | facial | part)) return false;
+    const std::size_t behind = np.end + (at(np.end).is(participle) ? 1 : 0);
+    const Token& on_what = at(behind + 1);
+    const bool on_it = !np.many && at(behind).text == "on" && !(c & handled & ~animal) && (on_what.text == "it" || on_what.text == "them" ||
+                                                   (on_what.is(defdet) && at(behind + 2).is(bodypart | side)));
+    const bool unheard_of = !c || at(np.head).has(f_guessed) || (c & animal);
+    const bool decorates = last_prep_ > 0 && at(last_prep_ - 1).is(participle) && !(c & handled);  // "covered with palm trees"
+    return on_it || decorates || !c || (unheard_of && !np.determined && at(np.head).has(f_plural));
 }
 
 // The head decides, and where it is ambiguous or only sometimes visible, the verb, preposition and modifiers.
@@ -46,8 +68,6 @@ bool Grammar::in_scope(const NounPhrase& np) const {
         return coloured && (governor_ == Governor::have || prep_ != Prep::none);
     }
     if (is_part_here(np)) return false;
-    const bool pattern = !c && prep_ == Prep::with && last_ == Last::item && last_prep_ == last_end_;
-    if (pattern) return false;  // "a shirt with red anchors"
     if (c & (worn | accessory | hair | style | facial)) return true;
     if (c & bag) return prep_ != Prep::loc || at(last_prep_).text == "from";
     if (c & handled) return handled_in_scope(np);
@@ -81,7 +101,7 @@ bool Grammar::handled_in_scope(const NounPhrase& np) const {
         case Prep::with: return true;
         case Prep::of: return carries_ || (c & (ridden | screen));
         case Prep::in: return carries_ || (c & ridden);
-        case Prep::on: return (c & (screen | ridden)) != 0;
+        case Prep::on: return (c & (screen | ridden)) || (carries_ && (c & held));  // "sipping on a drink"
         case Prep::loc: return (c & screen) && (at(last_prep_).text == "at" || at(last_prep_).text == "from");
     }
     return false;
@@ -134,6 +154,7 @@ void Grammar::share_colour(Item& item, const NounPhrase& np) {
         if ((p.classes & colour) || ((p.classes & shade) && next_is_colour) || ((p.classes & conj) && between && next_is_colour))
             colours.push_back(p);
     }
+    if (!colours.empty()) fired(Rule::shared_colour, np.head);
     add_front(item, colours);
 }
 
@@ -145,6 +166,7 @@ void Grammar::settle_waiting_head(const NounPhrase& np) {
     NounPhrase first = np;
     first.mods.size = 0;
     first.content.size = 0;
+    fired(Rule::right_shared_head, np.head);
     const std::size_t i = new_item(first, shared_head_mods_);
     items_[i].begin = waiting_begin_;
 }
@@ -156,13 +178,17 @@ std::size_t Grammar::mention_item(const NounPhrase& np) {
     const bool counted = negated_;
     std::size_t i = counted ? none : known_item(np, mods);
     if (i != none) {
+        fired(Rule::item_again, np.head);
         add_front(items_[i], mods);
     } else {
+        fired(Rule::item, np.head);
         i = new_item(np, std::move(mods));
         share_colour(items_[i], np);
     }
     if (copies_predicate_) add_front(items_[i], last_predicate_), copies_predicate_ = false;
+    part_is_subject_ = false;
     if (pending_at_ != none && pending_at_ <= np.begin) {
+        part_is_subject_ = pending_of_ && !pending_details_.empty();
         for (Pieces& d : pending_details_) add_detail(items_[i], std::move(d));
         pending_details_.clear();
         pending_at_ = none;
@@ -202,6 +228,7 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
         const bool filled = at(np.end).is(of) && parse_noun_phrase(t_, np.end + 1, Place::open, inner);
         return last_end_ = filled ? inner.end : np.end;
     } else if (adjacent || set_off || (joined && has_colour(mods))) {
+        fired(Rule::colour_behind, np.begin);
         add_front(items_[last_item_], mods);
         last_end_ = np.end;
         return np.end;
@@ -210,6 +237,7 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
         waiting_begin_ = at(np.mods.at[0]).begin;
         waits_for_head_ = true;
     } else if (wears && np.head == none) {
+        fired(Rule::only_colour, np.begin);
         NounPhrase clothes = np;
         clothes.head = np.mods.at[np.mods.size - 1];
         clothes.head_classes = generic;
@@ -232,7 +260,9 @@ std::size_t Grammar::mention_part(const NounPhrase& np) {
     const std::size_t owner = np.mods.size ? np.mods.at[np.mods.size - 1] : none;
     const bool direct = (last_ == Last::item || last_ == Last::part) && (last_prep_ == last_end_ || link_ != Link::none) &&
                         prep_ == Prep::with;
-    if (owner != none && at(owner).is(worn | bag) && !at(owner).is(modifier) && !direct && !negated_) {
+    const bool inside = prep_ == Prep::in && np.definite;  // "a pen in his shirt pocket"
+    if (owner != none && at(owner).is(worn | bag) && !at(owner).is(modifier) && !direct && !inside && !negated_) {
+        fired(Rule::bearer_in_front, np.head);
         NounPhrase whole = np;  // "the backpack straps": a backpack with straps
         whole.head = owner;
         whole.head_classes = at(owner).classes;
@@ -240,6 +270,7 @@ std::size_t Grammar::mention_part(const NounPhrase& np) {
         --whole.mods.size;
         mention_item(whole);
         add_detail(items_[last_item_], {{at(np.head).text, false, np.head_classes}});
+        part_is_subject_ = true;
         return np.end;
     }
     Pieces detail = modifier_pieces(t_, np);
@@ -272,14 +303,18 @@ std::size_t Grammar::mention_part(const NounPhrase& np) {
     if (negated_) {
         if (prep_ == Prep::none || prep_ == Prep::with) last_item_ = last_item_ == none ? new_item(np, {}) : (new_item(np, {}), last_item_);
         negation_used_ = true;
-    } else if (unseen_ || prep_ == Prep::loc || (prep_ == Prep::in && last_ != Last::item) || (prep_ == Prep::on && ahead == none)) {
+    } else if (unseen_ || prep_ == Prep::loc || (prep_ == Prep::in && (last_ != Last::item || np.definite)) || (prep_ == Prep::on && ahead == none)) {
         // "hands in his pockets", "on the sleeves": a place
     } else if (ahead != none) {
+        fired(Rule::part_ahead, np.head);
         pending_details_.push_back(std::move(detail));
         pending_at_ = ahead;
+        pending_of_ = np.bearer != none;
     } else if (owned_by_subject) {
+        fired(Rule::part_of_subject, np.head);
         for (const std::size_t s : subjects_) add_detail(items_[s], detail);
     } else if (last_item_ != none && (items_[last_item_].head_classes & (worn | bag | accessory | generic | handled))) {
+        fired((np.head_classes & part) ? Rule::part_of_item : Rule::thing_as_part, np.head);
         if (!items_[last_item_].absent) add_detail(items_[last_item_], std::move(detail));
     }
     finish(np, Last::part);

@@ -44,7 +44,7 @@ private:
     std::size_t noun_ = none;  // the noun read last, as long as nothing came behind it
 
     const Token& at(std::size_t i) const {
-        static const Token stop{".", 0, 0, 0, 0, false, false};
+        static const Token stop{".", 0, 0, 0, 0, false, false, Rule::none};
         return i < t_.size() ? t_[i] : stop;
     }
 
@@ -54,6 +54,8 @@ private:
             const bool of_all = t.is(of) && np_.determined && at(k_ + 1).is(determiner);  // "all of her clothes"
             if (!t.is(determiner | degree) && !is_number(t) && !of_all) return;
             if (t.is(noun) && !t.is(determiner)) return;
+            const bool bit = t.text == "a" && at(k_ + 1).text == "little" && at(k_ + 2).is(adjective) && place_ == Place::predicate;
+            if (bit) ++k_;  // "is a little long"
             if (t.is(determiner)) np_.determined = true;
             if (t.is(defdet | poss)) np_.definite = true;
             if (t.is(det) || t.text == "one") np_.indefinite = true;
@@ -97,11 +99,14 @@ private:
             return ++k_, true;
         }
         if (t.is(noun)) {
-            if (splits(last, t)) return false;
+            const bool kind = at(k_ + 1).is(worn | accessory | bag) && t.is(bodypart);       // "shark tooth necklace"
+            const bool role = place_ == Place::wear && last.is(person) && t.is(worn | bag);  // "ripped boyfriend jeans"
+            if (splits(last, t) && !kind && !role) return false;
             noun_ = t.is(adjective) && leads_to_noun(k_ + 1, 3) ? none : k_;
             return take();
         }
-        if (t.is(suffix) && (!last.is(scope | people) || leads_to_noun(k_ + 1, 2))) return noun_ = none, take();
+        const bool finished = last.is(part) && t.is(participle) && !t.hyphen && !leads_to_noun(k_ + 1, 2);  // "a skull printed on"
+        if (t.is(suffix) && !finished && (!last.is(scope | people) || leads_to_noun(k_ + 1, 2))) return noun_ = none, take();
         if (t.is(modifier) && !last.is(scope | people | hue) && t.hyphen) return noun_ = none, take();
         if (t.is(modifier) && last.is(place | bodypart) && !last.is(scope) && leads_to_noun(k_, 4) && !np_.definite)
             return noun_ = none, take();
@@ -153,6 +158,7 @@ private:
     }
 
     bool skip_measure() {
+        np_.measured = true;
         k_ += 2;
         while (np_.mods.size && at(np_.mods.at[np_.mods.size - 1]).is(num)) --np_.mods.size;  // "two pairs of"
         np_.determined = true;
@@ -186,6 +192,7 @@ private:
     }
 
     bool take_conjunction() {
+        np_.joined = true;
         if (!at(k_).comma()) {
             np_.mods.push(k_++);
         } else if (++commas_, at(++k_).is(conj)) {
