@@ -80,7 +80,7 @@ void dump(const std::string& folder, const Config& c, Scvd& model, const Batch& 
     const nlohmann::json j{{"captions", b.captions}, {"pool", b.pool}, {"prompts", b.prompts}, {"labels", b.labels}, {"loss", loss},
                            {"image", {m.image.patch, m.image.stride, m.image.dim, m.image.layers, m.image.heads}}, {"text", {m.text.dim, m.text.layers, m.text.heads, m.text.context}},
                            {"embed", m.embed}, {"residual", m.cgi.residual}, {"vsr", m.cgi.vsr}, {"sim", m.dfa.sim}, {"norm", m.dfa.norm}, {"pair", m.loss.pair}, {"pairs", m.loss.pairs},
-                           {"global", m.loss.global}, {"temperature", m.loss.temperature}};
+                           {"global", m.loss.global}, {"temperature", m.loss.temperature}, {"pair_temperature", m.loss.pair_temperature}};
     eng::write_file(folder + "/batch.json", j.dump());
 }
 

@@ -3,8 +3,21 @@
 #include <algorithm>
 
 #include "engine/rng.h"
+#include "engine/transfer.h"
 
 namespace eng {
+namespace {
+
+double start_value(const Param& p, std::uint64_t seed, std::uint64_t stream, std::int64_t i) {
+    const std::int64_t d = p.shape.cols();
+    switch (p.init.kind) {
+        case Init::Kind::constant: return p.init.value;
+        case Init::Kind::normal: return p.init.value * normal(seed, stream, std::uint64_t(i));
+        default: return i / d % d == i % d ? p.init.value : 0;
+    }
+}
+
+}  // namespace
 
 Param* ParamStore::add(const std::string& name, Shape shape, Init init, ParamGroup group, bool decay) {
     const std::string path = scope_path();
@@ -41,7 +54,7 @@ void ParamStore::finalize(std::uint64_t seed) {
     master = Tensor(arena_, {total}, master_dtype());
     grad = Tensor(arena_, {total}, master_dtype());
     compute = compute_ == master_dtype() ? master : Tensor(arena_, {total}, compute_);
-    std::memset(master.raw(), 0, master.bytes());
+    fill_zero(master);
     zero_grad();
     for (Param& p : params_) {
         const std::int64_t n = p.shape.numel();
@@ -50,22 +63,22 @@ void ParamStore::finalize(std::uint64_t seed) {
         p.compute = compute.slice(p.offset, n).view(p.shape);
         const std::uint64_t stream = stream_of(p.name);
         dispatch_float(master_dtype(), "parameters", [&](auto tag) {
-            auto* w = p.master.as<decltype(tag)>();
-            for (std::int64_t i = 0; i < n; ++i)
-                w[i] = decltype(tag)(p.init.kind == Init::Kind::normal ? p.init.value * normal(seed, stream, i)
-                                                                       : p.init.value);
+            std::vector<decltype(tag)> w;
+            for (std::int64_t i = 0; i < n; ++i) w.push_back(decltype(tag)(start_value(p, seed, stream, i)));
+            write_host(p.master, w.data());
         });
     }
     refresh_compute();
 }
 
-void ParamStore::zero_grad() { std::memset(grad.raw(), 0, grad.bytes()); }
+void ParamStore::zero_grad() { fill_zero(grad); }
 
 void ParamStore::refresh_compute() {
     if (compute_ != DType::bf16) return;
-    const float* m = master.as<float>();
-    bf16* c = compute.as<bf16>();
-    for (std::int64_t i = 0; i < master.numel(); ++i) c[i] = bf16(m[i]);
+    std::vector<bf16> rounded;
+    rounded.reserve(std::size_t(master.numel()));
+    for (const float w : download<float>(master)) rounded.push_back(bf16(w));
+    write_host(compute, rounded.data());
 }
 
 }  // namespace eng

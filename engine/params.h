@@ -13,12 +13,13 @@ namespace eng {
 
 // How a parameter starts. Values come from Philox keyed by the parameter's name.
 struct Init {
-    enum class Kind : std::uint8_t { constant, normal } kind = Kind::constant;
-    double value = 0;  // the constant, or the standard deviation
+    enum class Kind : std::uint8_t { constant, normal, identity } kind = Kind::constant;
+    double value = 0;  // the constant, the standard deviation, or the diagonal
     static Init zeros() { return {}; }
     static Init ones() { return {Kind::constant, 1}; }
     static Init constant(double v) { return {Kind::constant, v}; }
     static Init normal(double std) { return {Kind::normal, std}; }
+    static Init identity() { return {Kind::identity, 1}; }  // [n d, d]: n identity matrices on top of each other
 };
 
 enum class ParamGroup : std::uint8_t { clip, head };  // pretrained encoders | new modules (own learning rate)

@@ -4,6 +4,8 @@
 #include <limits>
 #include <set>
 
+#include "engine/transfer.h"
+
 namespace eng {
 namespace {
 
@@ -14,15 +16,10 @@ struct Range {
 
 Range scan(const Tensor& t) {
     Range r;
-    dispatch_float(t.dtype(), "numerics check", [&](auto tag) {
-        const auto* p = t.as<decltype(tag)>();
-        for (std::int64_t i = 0; i < t.numel(); ++i) {
-            const double v = double(p[i]);
-            if (std::isnan(v)) ++r.nan;
-            else if (std::isinf(v)) ++r.inf;
-            else r.lo = std::min(r.lo, v), r.hi = std::max(r.hi, v);
-        }
-    });
+    for (const double v : download_wide(t))
+        if (std::isnan(v)) ++r.nan;
+        else if (std::isinf(v)) ++r.inf;
+        else r.lo = std::min(r.lo, v), r.hi = std::max(r.hi, v);
     return r;
 }
 bool is_float(const Tensor& t) { return t.defined() && t.dtype() != DType::i32 && t.dtype() != DType::u8; }

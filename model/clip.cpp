@@ -18,12 +18,13 @@ eng::DType dtype_named(const std::string& name) {
 }  // namespace
 
 Transformer::Transformer(const Declare& d, int dim, int layers, int heads) {
-    const double attn_std = 1 / std::sqrt(double(dim)), proj_std = attn_std / std::sqrt(2.0 * layers), fc_std = 1 / std::sqrt(2.0 * dim);
+    const double width = 1 / std::sqrt(double(dim));
+    const Init attn = Init::normal(width), proj = Init::normal(width / std::sqrt(2.0 * layers)), fc = Init::normal(width / std::sqrt(2.0));
     Scope a("transformer"), b("resblocks");
     for (int i = 0; i < layers; ++i) {
         Scope c(std::to_string(i));
-        blocks_.push_back({LayerNorm(d, "ln_1", dim), LayerNorm(d, "ln_2", dim), SelfAttention(d, "attn", dim, heads, attn_std, proj_std),
-                           FeedForward(d, "mlp.c_fc", "mlp.c_proj", dim, 4 * dim, fc_std, proj_std), "block" + std::to_string(i)});
+        blocks_.push_back({LayerNorm(d, "ln_1", dim), LayerNorm(d, "ln_2", dim), SelfAttention(d, "attn", dim, heads, attn, proj),
+                           FeedForward(d, "mlp.c_fc", "mlp.c_proj", dim, 4 * dim, fc, proj), "block" + std::to_string(i)});
     }
 }
 

@@ -49,6 +49,7 @@ void ModelConfig::check() const {
     one_of("loss.pair", loss.pair, {"cmpm", "sdm", "itc", "none"});
     one_of("model.dtype", dtype, {"f32", "bf16", "f64"});
     ENG_CHECK(loss.temperature > 0, "config", "loss.temperature = ", loss.temperature, ", want more than 0");
+    ENG_CHECK(loss.pair_temperature > 0, "config", "loss.pair_temperature = ", loss.pair_temperature, ", want more than 0");
     hard_negatives(loss.pairs);
 }
 

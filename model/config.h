@@ -28,7 +28,8 @@ struct LossConfig {
     std::string pair = "cmpm";       // cmpm | sdm | itc | none, on SCVD's pair vectors
     std::string pairs = "all";       // all | hard:K | matched (the figure taken literally: it leaks, for study only)
     float global_weight = 1, pair_weight = 1, id_weight = 0;
-    float temperature = 0.02f;       // of sdm and itc
+    float temperature = 0.02f;       // of sdm and itc, global stage
+    float pair_temperature = 0.02f;  // the same for the pair stage, whose cosines lie closer together
 };
 struct ModelConfig {
     ImageConfig image;

@@ -8,12 +8,28 @@
 
 namespace scvd {
 namespace {
-double std_of(int dim) { return 1 / std::sqrt(double(dim)); }
+
 int heads_of(int dim) { return std::max(1, dim / 64); }
+Init scaled(int fan_in) { return Init::normal(1 / std::sqrt(double(fan_in))); }
+// What a residual branch adds starts as nothing; without the residual it is all there is and starts random.
+Init branch(const ModelConfig& c, int fan_in) { return c.cgi.residual == "self" ? Init::zeros() : scaled(fan_in); }
+
+SelfAttention self_attention(const Declare& d, const ModelConfig& c, const std::string& name) {
+    return {d, name, c.embed, heads_of(c.embed), scaled(c.embed), branch(c, c.embed)};
+}
+FeedForward feed_forward(const Declare& d, const ModelConfig& c, const std::string& name) {
+    const int hidden = c.cgi.ffn * c.embed;
+    return {d, name + ".up", name + ".down", c.embed, hidden, scaled(c.embed), branch(c, hidden)};
+}
+
 }  // namespace
 
+// Cross-attention starts as the identity: prompts then look where their similarity with an image token in CLIP's shared
+// space is highest, and bring back what is there. From random projections the pair stage has to find that space again.
 Interaction::Cross::Cross(const Declare& d, const std::string& name, int dim)
-    : q(d, name + ".q_proj", dim, dim, std_of(dim)), kv(d, name + ".kv_proj", dim, 2 * dim, std_of(dim)), out(d, name + ".out_proj", dim, dim, std_of(dim)) {}
+    : q(d, name + ".q_proj", dim, dim, Init::identity()),
+      kv(d, name + ".kv_proj", dim, 2 * dim, Init::identity()),
+      out(d, name + ".out_proj", dim, dim, Init::identity()) {}
 
 Interaction::Interaction(const Declare& d, const ModelConfig& c)
     : residual_(c.cgi.residual == "self"),
@@ -21,20 +37,20 @@ Interaction::Interaction(const Declare& d, const ModelConfig& c)
       heads_(heads_of(c.embed)),
       sim_(c.dfa.sim == "dot" ? eng::Similarity::dot : eng::Similarity::cosine),
       norm_(c.dfa.norm == "softmax" ? eng::WeightNorm::softmax : eng::WeightNorm::sigmoid),
-      tvl_self_(d, "tvl.self_attn", c.embed, heads_, std_of(c.embed), std_of(c.embed)),
+      tvl_self_(self_attention(d, c, "tvl.self_attn")),
       ln1_(d, "tvl.ln1", c.embed),
       tvl_cross_(d, "tvl.cross_attn", c.embed),
       ln2_(d, "tvl.ln2", c.embed),
-      tvl_ffn_(d, "tvl.ffn.up", "tvl.ffn.down", c.embed, c.cgi.ffn * c.embed, std_of(c.embed), std_of(c.cgi.ffn * c.embed)),
+      tvl_ffn_(feed_forward(d, c, "tvl.ffn")),
       ln3_(d, "tvl.ln3", c.embed),
-      vsr_self_(d, "vsr.self_attn", c.embed, heads_, std_of(c.embed), std_of(c.embed)),
+      vsr_self_(self_attention(d, c, "vsr.self_attn")),
       ln4_(d, "vsr.ln4", c.embed),
       vsr_cross_(vsr_pair_ ? std::make_unique<Cross>(d, "vsr.cross_attn", c.embed) : nullptr),
       ln5_(vsr_pair_ ? std::make_unique<LayerNorm>(d, "vsr.ln5", c.embed) : nullptr),
-      vsr_ffn_(d, "vsr.ffn.up", "vsr.ffn.down", c.embed, c.cgi.ffn * c.embed, std_of(c.embed), std_of(c.cgi.ffn * c.embed)),
+      vsr_ffn_(feed_forward(d, c, "vsr.ffn")),
       ln6_(d, "vsr.ln6", c.embed),
       ln7_(d, "dfa.ln7", c.embed),
-      dfa_ffn_(d, "dfa.ffn.up", "dfa.ffn.down", c.embed, c.cgi.ffn * c.embed, std_of(c.embed), std_of(c.cgi.ffn * c.embed)) {}
+      dfa_ffn_(feed_forward(d, c, "dfa.ffn")) {}
 
 ImageSide Interaction::image_side(const ImageFeatures& f) const {
     Scope scope("cgi.image");

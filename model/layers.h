@@ -24,8 +24,8 @@ struct Declare {
 
 struct Linear {
     Param *weight, *bias;
-    Linear(const Declare& d, const std::string& name, int in, int out, double std)
-        : weight(d.matrix(name + ".weight", {out, in}, Init::normal(std))), bias(d.vector(name + ".bias", {out}, Init::zeros())) {}
+    Linear(const Declare& d, const std::string& name, int in, int out, Init start)
+        : weight(d.matrix(name + ".weight", {out, in}, start)), bias(d.vector(name + ".bias", {out}, Init::zeros())) {}
     Tensor operator()(const Tensor& x, const Tensor& residual = {}) const { return eng::linear(x, weight->use(), bias->use(), residual); }
     Tensor gelu(const Tensor& x) const { return eng::linear_quick_gelu(x, weight->use(), bias->use()); }
 };
@@ -42,11 +42,11 @@ struct SelfAttention {
     int heads;
     Param *in_weight, *in_bias;
     Linear out_proj;
-    SelfAttention(const Declare& d, const std::string& name, int dim, int heads_, double in_std, double out_std)
+    SelfAttention(const Declare& d, const std::string& name, int dim, int heads_, Init in_start, Init out_start)
         : heads(heads_),
-          in_weight(d.matrix(name + ".in_proj_weight", {3 * dim, dim}, Init::normal(in_std))),
+          in_weight(d.matrix(name + ".in_proj_weight", {3 * dim, dim}, in_start)),
           in_bias(d.vector(name + ".in_proj_bias", {3 * dim}, Init::zeros())),
-          out_proj(d, name + ".out_proj", dim, dim, out_std) {}
+          out_proj(d, name + ".out_proj", dim, dim, out_start) {}
     Tensor operator()(const Tensor& x, const Seqs& seqs, bool causal, const Tensor& residual = {}) const {
         const Tensor qkv = eng::linear(x, in_weight->use(), in_bias->use());
         return out_proj(eng::self_attention(qkv, seqs, heads, causal), residual);
@@ -55,8 +55,8 @@ struct SelfAttention {
 
 struct FeedForward {
     Linear up, down;
-    FeedForward(const Declare& d, const std::string& first, const std::string& second, int dim, int hidden, double up_std, double down_std)
-        : up(d, first, dim, hidden, up_std), down(d, second, hidden, dim, down_std) {}
+    FeedForward(const Declare& d, const std::string& first, const std::string& second, int dim, int hidden, Init up_start, Init down_start)
+        : up(d, first, dim, hidden, up_start), down(d, second, hidden, dim, down_start) {}
     Tensor operator()(const Tensor& x, const Tensor& residual = {}) const { return down(up.gelu(x), residual); }
 };
 

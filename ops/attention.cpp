@@ -1,14 +1,13 @@
 // Multi-head attention over sequences: self and cross, causal or not, uniform, ragged or paired - one kernel pair.
 #include <cmath>
 
+#include "engine/transfer.h"
 #include "ops/host.h"
 
 namespace eng {
 
 Tensor indices(Arena& arena, const std::vector<std::int32_t>& values) {
-    Tensor t(arena, Shape{std::int64_t(values.size())}, DType::i32);
-    std::memcpy(t.raw(), values.data(), t.bytes());
-    return t;
+    return upload(arena, Shape{std::int64_t(values.size())}, values);
 }
 
 Seqs make_seqs(Arena& arena, std::vector<std::int32_t> begin, std::vector<std::int32_t> len, bool shared) {

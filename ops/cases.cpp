@@ -1,5 +1,7 @@
 #include "ops/cases.h"
 
+#include "engine/transfer.h"
+
 namespace eng {
 namespace {
 
@@ -24,9 +26,10 @@ Tensor match_table(Arena& a, int rows, int cols) {
 }
 
 Tensor pixels(Arena& a, int images, const PatchGeometry& g) {
-    Tensor t(a, {images, g.height, g.width, 3}, DType::u8);
-    for (std::int64_t i = 0; i < t.numel(); ++i) t.as<std::uint8_t>()[i] = std::uint8_t(i * 37 % 251);
-    return t;
+    const Shape s{images, g.height, g.width, 3};
+    std::vector<std::uint8_t> v;
+    for (std::int64_t i = 0; i < s.numel(); ++i) v.push_back(std::uint8_t(i * 37 % 251));
+    return upload(a, s, v);
 }
 
 // Two images of 5 and 3 tokens, three texts of 2, 1 and 3 prompts, all six pairs: rows are shared between pairs.

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/transfer.h"
 #include "ops/host.h"
 
 namespace eng {
@@ -9,12 +10,8 @@ namespace eng {
 AdamW::AdamW(ParamStore& params, Arena& arena, const AdamWOptions& options) : params_(params), options_(options) {
     m = params.master.like();
     v = m.like();
-    std::memset(m.raw(), 0, m.bytes());
-    std::memset(v.raw(), 0, v.bytes());
-    if (options.ema > 0) {
-        ema = m.like();
-        std::memcpy(ema.raw(), params.master.raw(), ema.bytes());
-    }
+    fill_zero(m), fill_zero(v);
+    if (options.ema > 0) ema = m.like(), copy(ema, params.master);
     const std::int64_t n = std::int64_t(params.all().size());
     lr_ = Tensor(arena, {n}, DType::f32);
     decay_ = lr_.like();
@@ -27,15 +24,16 @@ AdamW::AdamW(ParamStore& params, Arena& arena, const AdamWOptions& options) : pa
 double AdamW::grad_norm() const {
     Tensor sq = params_.grad.like({1});
     run_dot(sq.device(), {in(params_.grad), in(params_.grad), out(sq)});
-    return std::sqrt(sq.dtype() == DType::f64 ? sq.as<double>()[0] : double(sq.as<float>()[0]));
+    return std::sqrt(first_element(sq));
 }
 
 void AdamW::step(float clip_lr, float head_lr, float grad_scale) {
-    std::int64_t i = 0;
+    std::vector<float> lr, decay;
     for (const Param& p : params_.all()) {
-        lr_.as<float>()[i] = (p.group == ParamGroup::clip ? clip_lr : head_lr) * (p.decay ? 1.f : options_.bias_lr);
-        decay_.as<float>()[i++] = p.decay ? options_.weight_decay : 0.f;
+        lr.push_back((p.group == ParamGroup::clip ? clip_lr : head_lr) * (p.decay ? 1.f : options_.bias_lr));
+        decay.push_back(p.decay ? options_.weight_decay : 0.f);
     }
+    write_host(lr_, lr.data()), write_host(decay_, decay.data());
     const Device d = m.device();
     run_adamw(d, {out(params_.master), out(params_.compute), out(params_.grad), out(m), out(v), in(lr_), in(decay_), in(ends_),
                   options_.beta1, options_.beta2, options_.eps, grad_scale, ++steps});

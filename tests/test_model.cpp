@@ -23,6 +23,9 @@ double loss_value(const Scvd& model, Arena& arena, const ModelConfig& c) {
 double gap(const ModelConfig& c, double factor) {
     Arena arena, step;
     Scvd model(c, arena, 3);
+    const Tensor& w = model.params().master;  // f64: also what the kernels read
+    const Tensor noise = eng::test::random_normal(arena, w.shape(), DType::f64, 9);
+    for (std::int64_t i = 0; i < w.numel(); ++i) w.as<double>()[i] += 0.05 * get(noise, i);  // zero branches have no gradient
     {
         eng::Tape tape;
         eng::Recording on(&tape);
@@ -31,7 +34,6 @@ double gap(const ModelConfig& c, double factor) {
         *one.as<double>() = 1;
         tape.backward(loss.total, one);
     }
-    const Tensor& w = model.params().master;
     const Tensor start = w.like(), v = eng::test::random_normal(arena, w.shape(), DType::f64, 5);
     std::memcpy(start.raw(), w.raw(), w.bytes());
     // Rows of the token table that no text uses have no gradient and would only add noise.

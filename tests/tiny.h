@@ -12,7 +12,7 @@ inline ModelConfig tiny_config(const std::string& dtype = "f64") {
     c.embed = 8;
     c.cgi.ffn = 2;
     c.dtype = dtype;
-    c.loss.temperature = 0.3f;  // steep losses make finite differences lose digits
+    c.loss.temperature = c.loss.pair_temperature = 0.3f;  // steep losses make finite differences lose digits
     return c;
 }
 

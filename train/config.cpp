@@ -114,7 +114,8 @@ std::vector<Setting> settings(Config& c) {
     add("loss.global_weight", m.loss.global_weight, "factor of the global loss");
     add("loss.pair_weight", m.loss.pair_weight, "factor of the pair loss");
     add("loss.id_weight", m.loss.id_weight, "factor of the ID loss");
-    add("loss.temperature", m.loss.temperature, "temperature of sdm and itc");
+    add("loss.temperature", m.loss.temperature, "temperature of sdm and itc in the global stage");
+    add("loss.pair_temperature", m.loss.pair_temperature, "temperature of sdm and itc in the pair stage");
     add("sd.slots", c.sd.slots, "prompts per description, the person included");
     add("sd.templates", c.sd.templates, "sentence templates around phrases");
     add("sd.whole_description", c.sd.whole_description, "the whole description as one more prompt");

@@ -6,10 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "engine/transfer.h"
+#include "train/curves.h"
+
 namespace scvd {
 namespace {
 
 constexpr int kImageBlock = 64, kTextBlock = 32;
+constexpr std::size_t kCurve = 50;  // ranks of the CMC curve that a report keeps
 
 std::vector<ImageFeatures> encode_gallery(const Scvd& model, const Config& c, eng::Arena& arena, Pictures& pictures) {
     const int H = c.model.image.height, W = c.model.image.width;
@@ -43,7 +47,10 @@ std::vector<std::uint8_t> best_of(const Scores& s, int k) {
 }
 
 nlohmann::json metrics_json(const Retrieval& r) {
-    return {{"R1", r.R1}, {"R5", r.R5}, {"R10", r.R10}, {"mAP", r.mAP}, {"mINP", r.mINP}};
+    std::vector<double> cmc;
+    for (std::size_t k = 0; k < std::min(kCurve, r.cmc.size()); ++k) cmc.push_back(100 * r.cmc[k]);
+    return {{"R1", 100 * r.R1}, {"R5", 100 * r.R5}, {"R10", 100 * r.R10}, {"mAP", 100 * r.mAP}, {"mINP", 100 * r.mINP},
+            {"trapezoid_AP", 100 * r.trapezoid_AP}, {"cmc", cmc}};
 }
 std::vector<float> transposed(const std::vector<float>& m, int rows, int cols) {
     std::vector<float> t(m.size());
@@ -71,13 +78,14 @@ Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictu
     const auto texts = encode_queries(model, arena, bank, items);
     for (std::size_t tb = 0; tb < texts.size(); ++tb)
         for (std::size_t ib = 0; ib < images.size(); ++ib) {
-            const Tensor g = eng::cast(global_scores(texts[tb].global, images[ib].global), eng::DType::f32);
-            for (std::int64_t q = 0; q < g.rows(); ++q)
-                std::copy_n(g.as<float>() + q * g.cols(), g.cols(), s.global.begin() + (tb * kTextBlock + q) * s.gallery + ib * kImageBlock);
+            const int rows = int(texts[tb].global.rows()), cols = images[ib].count;
+            const auto block = eng::download<float>(eng::cast(global_scores(texts[tb].global, images[ib].global), eng::DType::f32));
+            for (int q = 0; q < rows; ++q)
+                std::copy_n(block.begin() + q * cols, cols, s.global.begin() + (tb * kTextBlock + q) * s.gallery + ib * kImageBlock);
         }
     if (!pair || c.model.loss.pair == "none") return s;
     s.pair.assign(s.global.size(), 0.f);
-    if (shortlist > 0 && shortlist < s.gallery) s.scored = best_of(s, shortlist);
+    if (shortlist > 0 && shortlist < s.gallery) s.shortlist = shortlist, s.scored = best_of(s, shortlist);
     std::vector<TextSide> sides;
     for (const TextFeatures& t : texts) sides.push_back(model.interaction().text_side(t));
     for (std::size_t ib = 0; ib < images.size(); ++ib) {
@@ -121,27 +129,42 @@ float choose_lambda(const Scores& s) {
 
 nlohmann::json report(const Scores& s, const std::string& split, int identities, float lambda) {
     nlohmann::json j{{"split", split}, {"identities", identities}, {"gallery_images", s.gallery}, {"queries", s.queries},
-                     {"chance_R1", chance_R1(s.query_ids, s.gallery_ids)}, {"lambda", lambda}};
+                     {"unit", "percent"}, {"chance_R1", 100 * chance_R1(s.query_ids, s.gallery_ids)}, {"lambda", lambda}};
     const auto both = [&](const std::string& name, const std::vector<float>& m) {
         j["t2i"][name] = metrics_json(evaluate(m, s.query_ids, s.gallery_ids));
         j["i2t"][name] = metrics_json(evaluate(transposed(m, s.queries, s.gallery), s.gallery_ids, s.query_ids));
     };
     both("global", s.global);
     if (!s.pair.empty()) both("pair", fuse(s, 0)), both("fused", fuse(s, lambda));
+    if (s.shortlist > 0) j["shortlist"] = {{"length", s.shortlist}, {"recall", 100 * shortlist_recall(s.global, s.query_ids, s.gallery_ids, s.shortlist)}};
     return j;
 }
 
 std::string table(const nlohmann::json& r) {
     std::string out = fmt::format("{} split: {} identities, {} images, {} queries, chance R@1 {:.2f} %\n{:<18}{:>8}{:>8}{:>8}{:>8}{:>8}\n", r["split"].get<std::string>(),
-                                  r["identities"].get<int>(), r["gallery_images"].get<int>(), r["queries"].get<int>(), 100 * r["chance_R1"].get<double>(), "", "R@1", "R@5", "R@10", "mAP", "mINP");
+                                  r["identities"].get<int>(), r["gallery_images"].get<int>(), r["queries"].get<int>(), r["chance_R1"].get<double>(), "", "R@1", "R@5", "R@10", "mAP", "mINP");
     for (const char* way : {"t2i", "i2t"})
         for (const char* stage : {"global", "pair", "fused"}) {
             if (!r[way].contains(stage)) continue;
             const auto& m = r[way][stage];
-            out += fmt::format("{:<18}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}\n", std::string(way) + " " + stage, 100 * m["R1"].get<double>(), 100 * m["R5"].get<double>(),
-                               100 * m["R10"].get<double>(), 100 * m["mAP"].get<double>(), 100 * m["mINP"].get<double>());
+            out += fmt::format("{:<18}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}\n", std::string(way) + " " + stage, m["R1"].get<double>(), m["R5"].get<double>(),
+                               m["R10"].get<double>(), m["mAP"].get<double>(), m["mINP"].get<double>());
         }
+    if (r.contains("shortlist"))
+        out += fmt::format("the pair stage saw the best {} of the global stage; a match is among them for {:.2f} % of the queries\n",
+                           r["shortlist"]["length"].get<int>(), r["shortlist"]["recall"].get<double>());
     return out;
+}
+
+std::string cmc_svg(const nlohmann::json& r) {
+    std::vector<Series> curves;
+    for (const char* stage : {"global", "pair", "fused"}) {
+        if (!r["t2i"].contains(stage)) continue;
+        Series s{stage, {}, r["t2i"][stage]["cmc"].get<std::vector<double>>(), "matched within rank, %"};
+        for (std::size_t k = 1; k <= s.ys.size(); ++k) s.xs.push_back(double(k));
+        curves.push_back(std::move(s));
+    }
+    return line_chart_svg("Text to image, " + r["split"].get<std::string>() + " split", "rank", curves);
 }
 
 }  // namespace scvd

@@ -15,6 +15,7 @@ struct Scores {                        // row-major [queries, gallery]
     std::vector<std::uint8_t> scored;  // empty: everything
     std::vector<int> query_ids, gallery_ids;
     int queries = 0, gallery = 0;
+    int shortlist = 0;  // images per query that the pair stage saw; 0: all
 };
 
 // Scores of every caption of the split against every image. shortlist K > 0: the pair stage only re-scores each query's
@@ -26,8 +27,9 @@ std::vector<float> fuse(const Scores&, float lambda);
 // The lambda in 0, 0.05 .. 1 with the best mAP; the smallest of equals.
 float choose_lambda(const Scores&);
 
-// The table of one split: global, pair (lambda 0) and fused, text to image and image to text.
+// The numbers of one split, in percent: global, pair (lambda 0) and fused, text to image and image to text.
 nlohmann::json report(const Scores&, const std::string& split, int identities, float lambda);
 std::string table(const nlohmann::json& report);
+std::string cmc_svg(const nlohmann::json& report);  // text to image, a curve per stage
 
 }  // namespace scvd

@@ -10,6 +10,7 @@
 
 #include "engine/io/file.h"
 #include "engine/parallel.h"
+#include "engine/transfer.h"
 #include "train/checkpoint.h"
 #include "train/curves.h"
 #include "train/data/loader.h"
@@ -74,7 +75,7 @@ public:
             return;
         }
         eng::write_file(file("curves.svg"), line_chart_svg("Training", "update", curves_));
-        fmt::print("done in {:.0f} s of training; best epoch {} (val mAP {:.2f} %), weights in {}\n", state_.seconds, state_.best_epoch, 100 * state_.best, file("best.safetensors"));
+        fmt::print("done in {:.0f} s of training; best epoch {} (val mAP {:.2f} %), weights in {}\n", state_.seconds, state_.best_epoch, state_.best, file("best.safetensors"));
     }
 
 private:
@@ -114,25 +115,21 @@ private:
         const auto& im = config_.model.image;
         const HostBatch host = loader.next();
         const std::int64_t B = config_.train.batch;
-        Tensor pixels(step_arena_, {B, im.height, im.width, 3}, eng::DType::u8);
-        std::memcpy(pixels.raw(), host.pixels.data(), pixels.bytes());
+        const Tensor pixels = eng::upload(step_arena_, {B, im.height, im.width, 3}, host.pixels);
         const Tensor augment = eng::indices(step_arena_, host.augment).view({B, 8});
         eng::Rng rng(config_.train.seed, (std::uint64_t(3) << 56) ^ std::uint64_t(number));
         const TextBatch texts = make_text_batch(step_arena_, bank_, host.texts, config_.sd.prompt_dropout, &rng);
         eng::Tape tape;
         eng::Recording on(&tape);
         const LossParts loss = model_->loss(pixels, augment, texts, host.labels);
-        std::vector<std::pair<std::string, double>> values{{"loss", value(loss.total) / config_.train.accumulate}};
-        for (const auto& [name, t] : loss.parts) values.push_back({name, value(t) / config_.train.accumulate});
+        std::vector<std::pair<std::string, double>> values{{"loss", eng::first_element(loss.total) / config_.train.accumulate}};
+        for (const auto& [name, t] : loss.parts) values.push_back({name, eng::first_element(t) / config_.train.accumulate});
         ENG_CHECK(std::isfinite(values[0].second), "train", "the loss is ", values[0].second, " at update ", state_.step,
                   "; run again with --check-numerics to see which op made it so");
         if (options_.memory_report && number == 0) memory_report(tape);
-        Tensor seed = loss.total.like();
-        *seed.as<float>() = 1.f / float(config_.train.accumulate);
-        tape.backward(loss.total, seed);
+        tape.backward(loss.total, eng::upload(step_arena_, {1}, std::vector<float>{1.f / float(config_.train.accumulate)}));
         return values;
     }
-    static double value(const Tensor& t) { return t.dtype() == eng::DType::f64 ? *t.as<double>() : double(*t.as<float>()); }
 
     void memory_report(const eng::Tape& tape) const {
         fmt::print("kept for backward, by scope:\n");

@@ -9,8 +9,9 @@
 
 #include "engine/io/file.h"
 #include "engine/parallel.h"
+#include "model/semantics/deconstructor.h"
 #include "train/checkpoint.h"
-#include "train/evaluate.h"
+#include "train/eval.h"
 #include "train/loop.h"
 #include "train/search.h"
 #include "train/synth/synth.h"
@@ -92,34 +93,17 @@ void add_train(CLI::App& app) {
 }
 
 void add_eval(CLI::App& app) {
-    struct Options { std::string weights, data, split = "test", json, bpe; int shortlist = -1; float lambda = -1; };
-    auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split");
-    auto o = std::make_shared<Options>();
+    auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split; localisation where regions are known");
+    auto o = std::make_shared<EvalOptions>();
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--data", o->data, "data set folder (default: the one it was trained on)");
     cmd->add_option("--split", o->split, "train | val | test")->capture_default_str()->check(CLI::IsMember({"train", "val", "test"}));
     cmd->add_option("--json", o->json, "write the numbers here too");
+    cmd->add_option("--curves", o->curves, "write the CMC curves here, as SVG");
     cmd->add_option("--shortlist", o->shortlist, "re-score the best K of the global stage; 0: all pairs");
     cmd->add_option("--lambda", o->lambda, "weight of the global score (default: chosen on val in training)");
     cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary");
-    cmd->callback([o] {
-        Config c = checkpoint_config(o->weights);
-        if (!o->data.empty()) c.data.root = o->data;
-        if (o->shortlist >= 0) c.eval.shortlist = o->shortlist;
-        eng::Arena arena;
-        Scvd model(c.model, arena, 1);
-        const RunState state = load_checkpoint(o->weights, model, nullptr);
-        const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal);
-        const Split& split = o->split == "train" ? data.train : o->split == "val" ? data.val : data.test;
-        Pictures pictures(paths_of(split), c.model.image.height, c.model.image.width, 0);
-        TextBank bank(c, o->bpe);
-        const Scores s = score_split(model, c, split, pictures, bank, c.eval.shortlist);
-        auto r = report(s, o->split, split.identities, o->lambda >= 0 ? o->lambda : float(state.lambda));
-        r["train_seconds"] = state.seconds;
-        r["weights"] = o->weights;
-        fmt::print("{}", table(r));
-        if (!o->json.empty()) eng::write_file(o->json, r.dump(2) + "\n");
-    });
+    cmd->callback([o] { fmt::print("{}", evaluate_checkpoint(*o)); });
 }
 
 void add_index(CLI::App& app) {

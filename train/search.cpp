@@ -9,6 +9,7 @@
 
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
+#include "engine/transfer.h"
 #include "train/checkpoint.h"
 #include "train/data/image.h"
 #include "train/data/image_write.h"
@@ -81,7 +82,7 @@ Index open_index(const std::string& path, eng::Arena& arena) {
         const auto& t = file.at(key);
         ENG_CHECK(t.shape.size() == 2 && t.dtype == "F32", "search", path, ": \"", key, "\" should be an F32 matrix");
         Tensor x(arena, {t.shape[0], t.shape[1]}, eng::DType::f32);
-        std::memcpy(x.raw(), t.data, t.bytes);
+        eng::write_host(x, t.data);
         return x;
     };
     ix.features.global = read("global"), ix.features.tokens = read("tokens");
@@ -120,7 +121,8 @@ void fill_views(SearchPage& page, const Loaded& m, const Index& ix, const TextIt
     PairList pairs;
     for (int i = 0; i < int(shown.size()); ++i) pairs.add(i, 0);
     const PairVectors v = m.model->interaction()(side, text, pairs, true);
-    const Tensor map = eng::cast(v.map, eng::DType::f32), weights = eng::cast(v.weights, eng::DType::f32);
+    const auto maps = eng::download<float>(eng::cast(v.map, eng::DType::f32)), weights = eng::download<float>(eng::cast(v.weights, eng::DType::f32));
+    const auto cells = v.map.cols();
     const auto g = m.config.model.patches();
     for (std::size_t r = 0; r < shown.size(); ++r) {
         const Image picture = load_image(ix.files[shown[r]]);
@@ -129,10 +131,10 @@ void fill_views(SearchPage& page, const Loaded& m, const Index& ix, const TextIt
         page.results[r].jpeg = encode_jpeg(w, h, shown_picture.rgb.data(), 88);
         for (std::size_t k = 0; k < item.prompts.size(); ++k) {
             const std::size_t row = r * item.prompts.size() + k;
-            const auto heat = blend_heatmap(shown_picture.rgb.data(), w, h, map.as<float>() + row * map.cols(), g.grid_h(), g.grid_w());
+            const auto heat = blend_heatmap(shown_picture.rgb.data(), w, h, maps.data() + row * cells, g.grid_h(), g.grid_w());
             PhraseView view;
             view.text = label_of(item, k);
-            view.weight = weights.as<float>()[row];
+            view.weight = weights[row];
             view.heat_png = encode_png(w, h, heat.data());
             page.results[r].phrases.push_back(std::move(view));
         }
@@ -168,9 +170,11 @@ int build_index(const IndexOptions& o) {
     for (int first = 0; first < pictures.count(); first += kBlock) {
         eng::Arena step;
         const auto f = m.model->encode_images(read_pictures(step, pictures, first, std::min(kBlock, pictures.count() - first), im.height, im.width));
-        const Tensor g = eng::cast(f.global, eng::DType::f32), t = eng::cast(f.tokens, eng::DType::f32);
-        global.insert(global.end(), g.as<float>(), g.as<float>() + g.numel());
-        tokens.insert(tokens.end(), t.as<float>(), t.as<float>() + t.numel());
+        const auto append = [](std::vector<float>& to, const Tensor& x) {
+            const auto values = eng::download<float>(eng::cast(x, eng::DType::f32));
+            to.insert(to.end(), values.begin(), values.end());
+        };
+        append(global, f.global), append(tokens, f.tokens);
     }
     for (auto& f : files) f = fs::absolute(f).lexically_normal().string();
     const std::int64_t n = std::int64_t(files.size()), d = m.config.model.embed, rows = std::int64_t(tokens.size()) / d;
@@ -192,8 +196,7 @@ SearchPage search(const SearchOptions& o) {
     const TextItem item = bank.item(o.query);
     const TextFeatures features = m.model->encode_texts(make_text_batch(arena, bank, {&item}));
     const TextSide text = m.model->interaction().text_side(features);
-    const Tensor g = global_scores(features.global, eng::cast(ix.features.global, features.global.dtype()));
-    const std::vector<float> global(g.as<float>(), g.as<float>() + g.numel());
+    const auto global = eng::download<float>(eng::cast(global_scores(features.global, eng::cast(ix.features.global, features.global.dtype())), eng::DType::f32));
     std::vector<int> all(global.size());
     std::iota(all.begin(), all.end(), 0);
     std::vector<int> shortlist = ranking(global, all);

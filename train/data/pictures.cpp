@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine/parallel.h"
+#include "engine/transfer.h"
 #include "train/data/image.h"
 #include "train/data/resize.h"
 
@@ -39,18 +40,18 @@ std::vector<std::string> paths_of(const Split& s) {
 }
 
 eng::Tensor read_pictures(eng::Arena& arena, Pictures& pictures, int first, int n, int height, int width) {
-    eng::Tensor t(arena, {n, height, width, 3}, eng::DType::u8);
+    std::vector<std::uint8_t> pixels(std::size_t(n) * pictures.bytes());
     std::vector<std::string> errors(n);  // an exception must not leave a parallel region
     eng::parallel_for(n, 1, [&](std::int64_t b, std::int64_t e) {
         for (std::int64_t i = b; i < e; ++i) try {
-                pictures.read(first + int(i), t.as<std::uint8_t>() + std::size_t(i) * pictures.bytes());
+                pictures.read(first + int(i), pixels.data() + std::size_t(i) * pictures.bytes());
             } catch (const std::exception& error) {
                 errors[i] = error.what();
             }
     });
     for (const auto& e : errors)
         if (!e.empty()) throw eng::Error(e);
-    return t;
+    return eng::upload(arena, {n, height, width, 3}, pixels);
 }
 
 }  // namespace scvd

@@ -1,0 +1,39 @@
+#include "train/eval.h"
+
+#include <nlohmann/json.hpp>
+
+#include "engine/io/file.h"
+#include "train/checkpoint.h"
+#include "train/localisation.h"
+
+namespace scvd {
+
+std::string evaluate_checkpoint(const EvalOptions& o) {
+    Config c = checkpoint_config(o.weights);
+    if (!o.data.empty()) c.data.root = o.data;
+    if (o.shortlist >= 0) c.eval.shortlist = o.shortlist;
+    eng::Arena arena;
+    Scvd model(c.model, arena, 1);
+    const RunState state = load_checkpoint(o.weights, model, nullptr);
+    const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal);
+    const Split& split = o.split == "train" ? data.train : o.split == "val" ? data.val : data.test;
+    Pictures pictures(paths_of(split), c.model.image.height, c.model.image.width, c.data.cache_mb);
+    TextBank bank(c, o.bpe);
+    const Scores s = score_split(model, c, split, pictures, bank, c.eval.shortlist);
+    auto r = report(s, o.split, split.identities, o.lambda >= 0 ? o.lambda : float(state.lambda));
+    r["train_seconds"] = state.seconds;
+    r["weights"] = o.weights;
+    r["pairs_trained_on"] = c.model.loss.pairs;
+    std::string text = table(r);
+    if (c.model.loss.pairs == "matched") text += "trained on matched pairs only: its pair scores know their own answer and are for study\n";
+    if (const auto regions = load_regions(c.data.root, split)) {
+        const LocalisationTable where = localise_split(model, c, split, pictures, bank, *regions);
+        r["localisation"] = to_json(where);
+        text += "\n" + table(where);
+    }
+    if (!o.json.empty()) eng::write_file(o.json, r.dump(2) + "\n");
+    if (!o.curves.empty()) eng::write_file(o.curves, cmc_svg(r));
+    return text;
+}
+
+}  // namespace scvd
