@@ -19,10 +19,6 @@ struct View {
     }
 };
 
-bool digits(std::string_view s) {
-    return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
-
 bool starts_phrase(const Token& t) { return t.is(noun | modifier | suffix | side | degree | num) || (t.word && !t.classes); }
 
 bool subject_like(const Token& t) { return t.is(he | she | rel | people) || t.text == "they" || t.text == "it"; }
@@ -78,6 +74,11 @@ void guessed_modifier(View v) {
     if (inside && v.at(1).is(noun) && !v.at(1).is(determiner)) t.classes = mod;
 }
 
+// "a person dress in black": the participle without its ending.
+void dress_verb(View v) {
+    if (v.now().text == "dress" && v.at(-1).is(people | pronoun) && v.at(1).text == "in") v.now().classes = wear;
+}
+
 // A word that is a verb as well as a noun or an adjective: "he sports a beard" / "sports shoes", "the watch".
 void verb_or_noun(View v) {
     Token& t = v.now();
@@ -91,6 +92,7 @@ void verb_or_noun(View v) {
         return drop(t, after.is(adv) ? verbs : verbs | participle);  // "with rolled up sleeves"
     }
     if (subject_like(before) && !t.is(participle)) return keep(t, verbs);
+    if (before.is(noun) && t.is(sd::place) && !t.is(scope | modifier | part)) return keep(t, verbs);  // "in a dress walks away"
     if (after.is(determiner) && !after.is(rel) && !t.is(participle)) return keep(t, verbs);
     if (t.is(participle)) {
         // "braided hair" is an adjective, "hair braided back" stays open for the grammar.
@@ -155,10 +157,14 @@ void noun_or_modifier(View v) {
 
 void numbers(View v) {
     Token& t = v.now();
-    if (t.classes == 0 && digits(t.text)) t.classes = num;
+    if (t.classes == 0 && is_number(t.text)) t.classes = num;
 }
 
 }  // namespace
+
+bool is_number(std::string_view s) {
+    return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
 
 void classify(std::vector<Token>& tokens) {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -172,6 +178,7 @@ void classify(std::vector<Token>& tokens) {
         particles(v);
         back_and_head(v);
         guessed_modifier(v);
+        dress_verb(v);
         verb_or_noun(v);
         degrees(v);
         noun_or_modifier(v);

@@ -32,8 +32,19 @@ bool listed(const std::vector<Phrase>& list, const std::string& text) {
 
 }  // namespace
 
-Deconstructor::Deconstructor(const std::string& lexicon_file)
-    : lexicon_(std::make_shared<const Lexicon>(Lexicon::load(lexicon_file))) {}
+Deconstructor::Deconstructor(const std::string& lexicon_file, Words words)
+    : lexicon_(std::make_shared<const Lexicon>(Lexicon::load(lexicon_file, words))) {}
+
+std::vector<std::string> Deconstructor::unknown_words(std::string_view description, int* words) const {
+    sd::Sentence s;
+    sd::tokenise(description, *lexicon_, s);
+    std::vector<std::string> out;
+    for (const sd::Token& t : s.tokens) {
+        if (words && t.word) ++*words;
+        if (sd::unknown(t) && !t.has(sd::f_known) && !sd::is_number(t.text)) out.emplace_back(t.text);
+    }
+    return out;
+}
 
 Deconstruction Deconstructor::operator()(std::string_view description) const {
     sd::Sentence s;

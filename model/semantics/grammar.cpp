@@ -200,6 +200,8 @@ std::size_t Grammar::verb_at(std::size_t i) {
         subject_ = Subject::person;
     } else {
         const bool says = t.text == "says" || t.text == "saying" || t.text == "spells";
+        const bool seems = (t.text == "look" || t.text == "looks" || t.text == "remain" || t.text == "remains") && at(i + 1).is(modifier | degree) && !at(i + 1).is(preposition);
+        if (seems) return be_at(i);  // "his shoes look polished"
         if (says) return fired(Rule::quotation, i), skip_quotation(i + 1);
         fired(Rule::other_verb, i);
         const bool sees = t.text == "see" || t.text == "seen" || t.text == "tell" || t.text == "make";

@@ -64,6 +64,7 @@ bool Grammar::in_scope(const NounPhrase& np) const {
     const bool coloured = has_colour(mods);
     if (!c) {  // an unknown noun: only where the context vouches for it
         if (prep_ != Prep::none && prep_ != Prep::with && prep_ != Prep::in) return false;
+        if (on_the_body(np)) return true;
         if (governor_ == Governor::wear || governor_ == Governor::carry) return prep_ == Prep::none && !at(np.head).text.ends_with("ing");
         return coloured && (governor_ == Governor::have || prep_ != Prep::none);
     }
@@ -74,7 +75,7 @@ bool Grammar::in_scope(const NounPhrase& np) const {
     if (c & body) return np.mods.size > 0 || !at(np.head).has(f_modified);
     if (c & bodypart)
         return std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & bodyadj; });
-    if (c & generic) return !mods.empty();
+    if (c & generic) return !mods.empty() || at(skip_adverbs(np.end)).is(be);  // "his clothes are dark"
     const bool made = coloured || std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & mod; });
     if (c & thing) return made && prep_ != Prep::loc;
     if (c & container) return np.content.size > 0 && handled_in_scope(np);
@@ -92,9 +93,18 @@ bool Grammar::is_part_here(const NounPhrase& np) const {
     return (behind_with || owned) && fits;
 }
 
+// "a red folder in her arm", "an umbrella above his head", "a stethoscope around the neck"
+bool Grammar::on_the_body(const NounPhrase& np) const {
+    if (np.definite || !at(np.end).is(in | on)) return false;
+    const std::size_t owner = np.end + 1, place = owner + (at(owner + 1).is(side | modifier) ? 2 : 1);
+    return at(owner).is(poss | defdet) && at(place).is(bodypart);
+}
+
 // A bicycle is ridden or pushed, or it stands there; a phone may be looked at.
 bool Grammar::handled_in_scope(const NounPhrase& np) const {
     const Classes c = np.head_classes;
+    const bool listed = last_prep_ != none && last_prep_ + 1 < np.begin && link_ == Link::comma && prep_ != Prep::loc;
+    if (listed || on_the_body(np)) return true;  // "hair in a bun, a phone"
     const bool verb_only = governor_ == Governor::verb && prep_ == Prep::none && link_ == Link::none;
     switch (prep_) {
         case Prep::none: return !verb_only || (c & (animal | ridden | screen));
@@ -141,9 +151,10 @@ void Grammar::share_colour(Item& item, const NounPhrase& np) {
     constexpr Classes shares = worn | bag;
     if (link_ != Link::conj || last_ != Last::item || last_item_ == none || np.determined || np.mods.size) return;
     const Token &next = at(np.end), &after = at(np.end + 1);
-    if (next.is(be | modifier) || (next.is(of | in) && after.is(colour | shade))) return;  // it has its own
+    const bool acts = next.is(be) && at(skip_adverbs(np.end + 1)).is(verbs) && !at(skip_adverbs(np.end + 1)).is(modifier);  // "is walking"
+    if ((next.is(be | modifier) && !acts) || (next.is(of | in) && after.is(colour | shade))) return;  // it has its own
     const Item& first = items_[last_item_];
-    const bool fits = (first.head_classes & shares) && (item.head_classes & shares) && !at(np.head).has(f_noshare) &&
+    const bool fits = (first.head_classes & shares) && (item.head_classes & shares) && !at(np.head).has(f_noshare | f_compound) &&
                       !first.absent && !item.absent && first.details.empty();
     if (!fits) return;
     Pieces colours;
@@ -173,6 +184,7 @@ void Grammar::settle_waiting_head(const NounPhrase& np) {
 
 std::size_t Grammar::mention_item(const NounPhrase& np) {
     if (unseen_) return finish(np, Last::other), np.end;
+    if (on_the_body(np)) fired(Rule::on_the_body, np.head);
     settle_waiting_head(np);
     Pieces mods = modifier_pieces(t_, np);
     const bool counted = negated_;
@@ -286,7 +298,7 @@ std::size_t Grammar::mention_part(const NounPhrase& np) {
         const std::size_t first = turned ? verb : np.end;  // "sleeves rolled up", "the hood up"
         end = first + (turned && at(first + 1).is(adv) && !at(first + 1).is(preposition) ? 2 : 1);
         for (std::size_t k = first; k < end; ++k) detail.push_back({at(k).text, false, 0});
-    } else if (at(after).is(be) && parse_noun_phrase(t_, verb, Place::predicate, said) && said.head == none && said.mods.size) {
+    } else if (at(after).is(be) && !at(verb).is(verbs) && parse_noun_phrase(t_, verb, Place::predicate, said) && said.head == none && said.mods.size) {
         const Pieces front = modifier_pieces(t_, said);  // "the collar is white"
         detail.insert(detail.begin(), front.begin(), front.end());
         end = said.end;

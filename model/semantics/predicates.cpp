@@ -118,6 +118,13 @@ std::size_t Grammar::predicate(const NounPhrase& np) {
         }
         return mention(np);
     }
+    if (subject_ == Subject::item && !negated_ && (np.head_classes & part) && !(np.head_classes & scope) && !np.determined) {
+        NounPhrase look = np;  // "her shirt is yellow polka dot"
+        look.mods.push(np.head);
+        look.head = none;
+        governor_ = Governor::none;
+        return apply_predicate(look), np.end;
+    }
     const bool names = subject_ == Subject::item && !subjects_.empty() && (np.head_classes & (worn | bag | accessory));
     if (names && !negated_) {
         Item& s = items_[subjects_.back()];
@@ -158,8 +165,9 @@ void Grammar::apply_predicate(const NounPhrase& np) {
 }
 
 std::size_t Grammar::participle_at(std::size_t i) {
+    const bool tells = at(i).text != "covered" && !at(i).has(f_hidden);  // what hides the hair says nothing of it
     const bool next_to_it = last_end_ == i || (i > 0 && at(skip_adverbs(last_end_)).is(be));
-    if (next_to_it && last_item_ != none && (items_[last_item_].head_classes & hair) && !negated_)
+    if (next_to_it && tells && last_item_ != none && (items_[last_item_].head_classes & hair) && !negated_)
         return hair_participle(i, items_[last_item_]);
     const bool decorates = last_end_ == i && last_ == Last::item && at(i + 1).is(with);  // "a shirt covered with stripes"
     if (last_end_ == i) last_end_ = i + 1;

@@ -36,6 +36,8 @@ struct Sentence {
 // Splits, finds the longest multi-words, corrects typos, asks WordNet.
 void tokenise(std::string_view raw, const Lexicon& lexicon, Sentence& out);
 
+bool is_number(std::string_view word);  // "23"
+
 // Decides words that are ambiguous ("her", "watch", "dress", "that") by their neighbours.
 void classify(std::vector<Token>& tokens);
 

@@ -231,7 +231,7 @@ void join_halves(std::vector<Token>& tokens, const Lexicon& lexicon) {
 // Typos are corrected towards the lexicon; what WordNet knows is no typo, and gets its class from there.
 bool settle_unknown(Token& t, const Lexicon& lexicon) {
     if (!t.word || t.classes || is_singular_of_known(t, lexicon)) return false;
-    const WordNetEntry w = wordnet(t.text);
+    const WordNetEntry w = lexicon.use_wordnet ? wordnet(t.text) : WordNetEntry{};
     if (w.classes) {
         t.classes = w.classes;
         t.flags |= w.flags | f_guessed;
