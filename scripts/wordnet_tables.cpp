@@ -39,7 +39,7 @@ const Anchor noun_anchors[] = {
     {"leather.1", N::material}, {"fur.1", N::material}, {"animal_skin.1", N::material}, {"fiber.1", N::material}, {"wood.1", N::material},
     {"metal.1", N::material}, {"plastic.1", N::material}, {"container.1", N::container}, {"instrumentality.1", N::carried}, {"artifact.1", N::carried},
     {"food.1", N::held}, {"food.2", N::held}, {"beverage.1", N::held}, {"plant.2", N::carried}, {"flower.1", N::held},
-    {"publication.1", N::screen}, {"newspaper.3", N::screen}, {"book.2", N::screen}, {"telephone.1", N::screen}, {"computer.1", N::screen},
+    {"publication.1", N::screen}, {"document.1", N::held}, {"newspaper.3", N::screen}, {"book.2", N::screen}, {"telephone.1", N::screen}, {"computer.1", N::screen},
     {"bicycle.1", N::ridden}, {"motorcycle.1", N::ridden}, {"scooter.1", N::ridden}, {"handcart.1", N::pushed}, {"baby_buggy.1", N::pushed},
     {"vehicle.1", N::other}, {"furniture.1", N::other}, {"structure.1", N::other}, {"way.6", N::other}, {"facility.1", N::other},
     {"surface.1", N::other}, {"creation.2", N::other}, {"system.1", N::other}, {"sheet.1", N::other}, {"line.18", N::other}, {"animal.1", N::animal},
@@ -182,7 +182,7 @@ int main(int argc, char** argv) try {
     std::map<std::string, std::uint16_t> table;
     for (Part* p : parts)
         for (const auto& [word, senses] : p->senses)
-            if (plain(word) && !p->proper[word]) table[word] = 0;
+            if (plain(word)) table[word] = 0;  // names too: they are no typos
     for (auto& [word, tag] : table) {
         int all = 0;
         for (const Part* p : parts)

@@ -101,7 +101,8 @@ TEST(Properties, TwoDescriptionsGiveThePhrasesOfBoth) {
             std::set<std::string> heads;
             for (const auto* list : {&a.phrases, &a.absent})
                 for (const Phrase& p : *list) heads.insert(std::string(stem_of(p.text.substr(0, p.text.find(" with ")))));
-            bool apart = a.person == b.person && a.person != "person";
+            // The second one starts with its person: "... who is next to a woman" would be somebody else.
+            bool apart = a.person == b.person && a.person != "person" && b.person_begin <= 12 && !all[j].starts_with("There");
             for (const auto* list : {&b.phrases, &b.absent})
                 for (const Phrase& p : *list)
                     apart = apart && p.category != Category::person && !heads.contains(std::string(stem_of(p.text.substr(0, p.text.find(" with ")))));

@@ -71,12 +71,22 @@ void guessed_modifier(View v) {
     Token& t = v.now();
     if (!t.has(f_guessed) || !t.is(verbs) || t.is(noun | modifier) || !t.text.ends_with("ing")) return;
     const bool inside = v.at(-1).is(determiner | with | in | colour | shade | num) || (v.at(-1).is(mod) && !v.at(-1).is(noun));
-    if (inside && v.at(1).is(noun) && !v.at(1).is(determiner)) t.classes = mod;
+    const bool listed = v.at(-1).is(conj) && v.at(1).is(worn | bag);  // "pants and trekking shoes"
+    if ((inside || listed) && v.at(1).is(noun) && !v.at(1).is(determiner)) t.classes = mod;
 }
 
 // "a person dress in black": the participle without its ending.
 void dress_verb(View v) {
-    if (v.now().text == "dress" && v.at(-1).is(people | pronoun) && v.at(1).text == "in") v.now().classes = wear;
+    if (v.now().text == "dress" && v.at(-1).is(people | pronoun) && v.at(1).text == "in") v.now().classes = wear, v.fired(Rule::dress_verb);
+}
+
+// "using a walker" / "the walker wears": the thing behind a verb of carrying or with, else the person.
+void person_or_thing(View v) {
+    Token& t = v.now();
+    if (!t.is(people) || !t.is(handled)) return;
+    const bool thing = v.at(-1).is(carry | with) || (v.at(-1).is(determiner | modifier) && v.at(-2).is(carry | with));
+    drop(t, thing ? people : handled);
+    v.fired(Rule::person_or_thing);
 }
 
 // A word that is a verb as well as a noun or an adjective: "he sports a beard" / "sports shoes", "the watch".
@@ -96,7 +106,7 @@ void verb_or_noun(View v) {
     if (after.is(determiner) && !after.is(rel) && !t.is(participle)) return keep(t, verbs);
     if (t.is(participle)) {
         // "braided hair" is an adjective, "hair braided back" stays open for the grammar.
-        if (starts_phrase(after) && !after.is(preposition) && !before.is(noun | be)) drop(t, verbs | participle);
+        if (starts_phrase(after) && !after.is(preposition) && !before.is(noun | be)) t.classes = (t.classes & ~(verbs | participle)) | mod;
         return;
     }
     // "a shirt open over a top"
@@ -177,6 +187,7 @@ void classify(std::vector<Token>& tokens) {
         can_is_a_verb(v);
         particles(v);
         back_and_head(v);
+        person_or_thing(v);
         guessed_modifier(v);
         dress_verb(v);
         verb_or_noun(v);

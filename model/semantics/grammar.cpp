@@ -14,7 +14,7 @@ std::size_t Grammar::skip_adverbs(std::size_t i) const {
 }
 
 Place Grammar::place() const {
-    if (prep_ == Prep::in && last_ == Last::item && last_prep_ == last_end_) return Place::predicate;  // "a coat in camel"
+    if ((prep_ == Prep::in || prep_ == Prep::of) && last_ == Last::item && last_prep_ == last_end_) return Place::predicate;  // "a coat in camel"
     if (governor_ == Governor::wear && (prep_ == Prep::none || prep_ == Prep::in)) return Place::wear;
     return prep_ == Prep::in ? Place::wear : Place::open;
 }

@@ -102,6 +102,7 @@ private:
     std::size_t mention_part(const NounPhrase& np);
     std::size_t find_bearer_ahead(const NounPhrase& np) const;
     bool in_scope(const NounPhrase& np) const;
+    bool held_part(const NounPhrase& np) const;
     bool on_the_body(const NounPhrase& np) const;
     bool handled_in_scope(const NounPhrase& np) const;
     bool printed_on(const NounPhrase& np) const;

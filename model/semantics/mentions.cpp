@@ -19,6 +19,7 @@ std::size_t Grammar::mention(const NounPhrase& np) {
     if (printed_on(np)) return mention_part(np);
     if ((c & people) && !(c & (scope & ~body)) && !figure) return mention_person(np);
     if (in_scope(np) || figure) return mention_item(np);
+    if ((c & part) && held_part(np)) return mention_item(np);
     if (c & part) return mention_part(np);
     if (c & bodypart) return mention_body(np);
     if ((c & hue) && np.mods.size) return mention_modifiers(np);
@@ -49,10 +50,16 @@ bool Grammar::printed_on(const NounPhrase& np) const {
     const Classes c = np.head_classes;
     if (c & (worn | accessory | bag | hair | style | facial | part)) return false;
     const std::size_t behind = np.end + (at(np.end).is(participle) ? 1 : 0);
+    const Pieces mods = modifier_pieces(t_, np);
+    const bool cut = (c & bodypart) && !np.definite && !mods.empty() &&  // "a top with a lace back", not "with bare legs"
+                     std::none_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & bodyadj; });
+    if (cut) return true;
     const Token& on_what = at(behind + 1);
     const bool on_it = !np.many && at(behind).text == "on" && !(c & handled & ~animal) && (on_what.text == "it" || on_what.text == "them" ||
                                                    (on_what.is(defdet) && at(behind + 2).is(bodypart | side)));
-    const bool unheard_of = !c || at(np.head).has(f_guessed) || (c & animal);
+    const bool unheard_of = !c || at(np.head).has(f_guessed) || (c & (animal | sd::place));
+    const bool feature = at(np.head).has(f_guessed) && c == sd::place && !np.definite;  // "trousers with a crease"
+    if (feature) return true;
     const bool decorates = last_prep_ > 0 && at(last_prep_ - 1).is(participle) && !(c & handled);  // "covered with palm trees"
     return on_it || decorates || !c || (unheard_of && !np.determined && at(np.head).has(f_plural));
 }
@@ -69,6 +76,8 @@ bool Grammar::in_scope(const NounPhrase& np) const {
         return coloured && (governor_ == Governor::have || prep_ != Prep::none);
     }
     if (is_part_here(np)) return false;
+    const bool end_of_it = prep_ == Prep::loc && np.definite && at(np.head).is(side) && np.mods.size == 0;  // "unzipped at the top"
+    if (end_of_it) return false;
     if (c & (worn | accessory | hair | style | facial)) return true;
     if (c & bag) return prep_ != Prep::loc || at(last_prep_).text == "from";
     if (c & handled) return handled_in_scope(np);
@@ -85,12 +94,22 @@ bool Grammar::in_scope(const NounPhrase& np) const {
 // "a dress with flowers", "boots that have high heels": a thing that can also be a part of what bears it.
 bool Grammar::is_part_here(const NounPhrase& np) const {
     if (!(np.head_classes & part) || !(np.head_classes & scope) || last_item_ == none) return false;
-    const bool behind_with = prep_ == Prep::with && last_end_ == last_prep_ && last_ == Last::item;
+    const bool after_participle = last_prep_ != none && last_prep_ > 0 && at(last_prep_ - 1).is(participle);
+    const bool behind_with = (prep_ == Prep::with || (prep_ == Prep::in && after_participle)) && last_end_ == last_prep_ && last_ == Last::item;
+    const bool decorates = behind_with && after_participle && (items_[last_item_].head_classes & (worn | bag | accessory));
+    if (decorates) return true;  // "covered in studs"
     const bool owned = governor_ == Governor::have && subject_ == Subject::item;
     const Classes bearer = items_[last_item_].head_classes;
     const bool fits = (!(np.head_classes & foot) || (bearer & foot)) &&
                       (!(np.head_classes & (accessory | headwear)) || (bearer & (bag | headwear)));
     return (behind_with || owned) && fits;
+}
+
+// "holding two pom poms", "a purple bow in her hair": what is else a part of something is a thing here.
+bool Grammar::held_part(const NounPhrase& np) const {
+    if (np.definite) return false;
+    const bool held = governor_ == Governor::carry && prep_ == Prep::none && subject_ != Subject::item;
+    return held || (at(np.end).is(in | on) && at(np.end + 1).is(poss) && at(np.end + 2).is(hair));
 }
 
 // "a red folder in her arm", "an umbrella above his head", "a stethoscope around the neck"
@@ -111,7 +130,7 @@ bool Grammar::handled_in_scope(const NounPhrase& np) const {
         case Prep::with: return true;
         case Prep::of: return carries_ || (c & (ridden | screen));
         case Prep::in: return carries_ || (c & ridden);
-        case Prep::on: return (c & (screen | ridden)) || (carries_ && (c & held));  // "sipping on a drink"
+        case Prep::on: return (c & (screen | ridden | pushed)) || (carries_ && (c & held));  // "sipping on a drink"
         case Prep::loc: return (c & screen) && (at(last_prep_).text == "at" || at(last_prep_).text == "from");
     }
     return false;
@@ -232,6 +251,12 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
     const bool dressed_in = prep_ == Prep::in && last_prep_ > 0 &&
                             (last_ == Last::person || at(last_prep_ - 1).is(wear | be | adv) || at(last_prep_ - 1).text == "all");
     const bool wears = (dressed_in || (governor_ == Governor::wear && prep_ == Prep::none)) && has_colour(mods);
+    const bool of_person = last_ == Last::person && link_ == Link::comma && last_end_ + 1 == np.begin && !np.determined && subject_ == Subject::person;
+    if (of_person && !negated_) {  // "a man, tall and muscular, is ..."
+        fired(Rule::person_predicate, np.begin);
+        describe_person(np);
+        return last_end_ = np.end;
+    }
     if (mods.empty() || negated_ || unseen_) {
         if (negated_) negation_used_ = true;
         last_ = mods.empty() ? last_ : Last::other;
@@ -339,7 +364,7 @@ std::size_t Grammar::find_bearer_ahead(const NounPhrase& np) const {
     std::size_t i = np.end;
     for (int hops = 0; hops < 3; ++hops) {
         while (at(i).is(participle | adv) && !at(i).is(preposition)) ++i;
-        if (!at(i).is(on | of | in) && at(i).text != "along" && at(i).text != "at") return none;
+        if (!at(i).is(on | of | in) && at(i).text != "along" && at(i).text != "at" && at(i).text != "from") return none;
         NounPhrase next;
         if (!parse_noun_phrase(t_, i + 1, Place::open, next)) return none;
         if (next.head != none && (next.head_classes & (worn | bag | accessory))) return i + 1;

@@ -100,7 +100,7 @@ private:
         }
         if (t.is(noun)) {
             const bool kind = at(k_ + 1).is(worn | accessory | bag) && t.is(bodypart);       // "shark tooth necklace"
-            const bool role = place_ == Place::wear && last.is(person) && t.is(worn | bag);  // "ripped boyfriend jeans"
+            const bool role = place_ == Place::wear && last.is(people) && !np_.definite && t.is(worn | bag);  // "ripped boyfriend jeans"
             if (splits(last, t) && !kind && !role) return false;
             noun_ = t.is(adjective) && leads_to_noun(k_ + 1, 3) ? none : k_;
             return take();
@@ -111,6 +111,8 @@ private:
         if (t.is(modifier) && last.is(place | bodypart) && !last.is(scope) && leads_to_noun(k_, 4) && !np_.definite)
             return noun_ = none, take();
         if (t.is(participle) && t.hyphen) return noun_ = none, take();  // "fur-trimmed"
+        const bool treated = t.is(modifier | participle) && t.text.ends_with("ed") && !last.is(people | worn | accessory | bag | hair | style | hue) && np_.determined;
+        if (treated && leads_to_noun(k_ + 1, 3)) return noun_ = none, take();  // "a paint splattered white shirt"
         return false;
     }
 
@@ -205,8 +207,9 @@ private:
     void complement() {
         const Token& head = at(noun_);
         if (head.is(part) && (at(k_).is(num) || unknown(at(k_))) && names_text(head)) np_.content.push(k_++);
+        // "a bag of brown color": the colour is the bag's
         const bool tells_colour = at(k_ + 1).is(colour | shade) && !at(k_ + 1).is(scope) && (at(k_ + 2).is(hue) || !at(k_ + 2).is(noun | adjective));
-        if (!at(k_).is(of) || at(k_).text != "of" || tells_colour ||  // "a bag of brown color" !head.is(part | container | thing | handled)) return;
+        if (!at(k_).is(of) || at(k_).text != "of" || tells_colour || !head.is(part | container | thing | handled)) return;
         std::size_t j = k_ + 1;
         while (at(j).is(det | defdet | num) && !at(j).is(noun)) ++j;
         const bool owned = at(j).is(poss) || at(k_ + 1).is(defdet);

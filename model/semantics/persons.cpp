@@ -20,7 +20,7 @@ Classes Grammar::gender_of(const NounPhrase& np) const {
 
 // A second person noun behind a preposition or a verb is someone else; so is "another girl".
 bool Grammar::is_someone_else(const NounPhrase& np, Classes gender) const {
-    if (!who_.known) return false;
+    if (!who_.known) return np.other && prep_ != Prep::none;  // "next to another person"
     if (np.other || np.many) return true;
     const bool conflict = gender && who_.gender && gender != who_.gender &&
                           ((gender & (man | boy)) != 0) != ((who_.gender & (man | boy)) != 0);

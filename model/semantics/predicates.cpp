@@ -73,7 +73,10 @@ std::size_t Grammar::be_at(std::size_t i) {
             for (const std::size_t s : subjects_) items_[s].gone = items_[s].front.empty() && items_[s].details.empty();
         negated_ = false;
         std::size_t end = i + 1;
-        while (at(end).word && !at(end).is(conj | but)) ++end;
+        while (at(end).word && !at(end).is(conj | but)) {
+            if (at(end).has(f_hidden) && (at(end + 1).text == "by" || at(end + 1).text == "under")) return end + 1;  // "hidden by a cap"
+            ++end;
+        }
         return end;
     }
     std::size_t next = skip_adverbs(i + 1);
@@ -169,7 +172,7 @@ std::size_t Grammar::participle_at(std::size_t i) {
     const bool next_to_it = last_end_ == i || (i > 0 && at(skip_adverbs(last_end_)).is(be));
     if (next_to_it && tells && last_item_ != none && (items_[last_item_].head_classes & hair) && !negated_)
         return hair_participle(i, items_[last_item_]);
-    const bool decorates = last_end_ == i && last_ == Last::item && at(i + 1).is(with);  // "a shirt covered with stripes"
+    const bool decorates = last_end_ == i && last_ == Last::item && (at(i + 1).is(with) || (at(i).text == "covered" && at(i + 1).is(in)));  // "a shirt covered with stripes"
     if (last_end_ == i) last_end_ = i + 1;
     prep_ = Prep::none;
     if (at(i).is(verbs) && !decorates) return verb_at(i);

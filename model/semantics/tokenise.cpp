@@ -205,6 +205,7 @@ const Entry* whole_of_halves(const Token& a, const Token& b, const Lexicon& lexi
     std::array<char, 48> joined;
     if (!a.word || !b.word || a.text.size() < 3 || b.text.size() < 3 || a.text.size() + b.text.size() > joined.size()) return nullptr;
     if (a.is(preposition | determiner | conj | neg | be | have | pronoun | people | scope)) return nullptr;
+    if (a.classes && b.is(scope)) return nullptr;  // "rain boots" are fine as they are
     std::size_t n = a.text.copy(joined.data(), joined.size());
     n += b.text.copy(joined.data() + n, joined.size() - n);
     const Entry* e = lexicon.find({joined.data(), n});
