@@ -6,6 +6,7 @@
 // A noun gets the class of the nearest of the anchors below on its way up to "entity"; a reading that the text corpus
 // behind WordNet hardly ever saw is left out.
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <fstream>
 #include <iostream>
@@ -110,7 +111,7 @@ Part read_part(const std::string& folder, const std::string& name) {
 }
 
 // "shirt%1:06:00:: 1 12": sense key, rank, occurrences; the digit behind % is the part of speech.
-void count(const std::string& folder, Part* parts[4]) {
+void count(const std::string& folder, const std::array<Part*, 4>& parts) {
     auto in = open(folder + "/cntlist.rev");
     for (std::string key, rank, n; in >> key >> rank >> n;) {
         const auto at = key.find('%');
@@ -167,70 +168,94 @@ N noun_of(const Part& nouns, const std::string& word, const std::unordered_map<s
     return worn == N::no ? first : worn;
 }
 
-}  // namespace
+struct WordNet {
+    Part nouns, verbs, adjectives, adverbs;
+    std::unordered_map<std::string, N> noun_at;               // anchors by offset
+    std::unordered_map<std::string, std::uint16_t> verb_at;
 
-int main(int argc, char** argv) try {
+    std::array<Part*, 4> parts() { return {&nouns, &verbs, &adjectives, &adverbs}; }
+};
+
+WordNet read_all(const std::string& folder) {
+    WordNet w{read_part(folder, "noun"), read_part(folder, "verb"), read_part(folder, "adj"), read_part(folder, "adv"), {}, {}};
+    count(folder, w.parts());
+    w.noun_at = resolve<N>(w.nouns, noun_anchors);
+    w.verb_at = resolve<std::uint16_t>(w.verbs, verb_anchors);
+    return w;
+}
+
+// What the table says of one word: a part of speech with less than a fifth of its occurrences is left out.
+std::uint16_t tag_of(WordNet& w, const std::string& word) {
     using namespace scvd::sd;
-    if (argc != 3) throw std::runtime_error("usage: wordnet_tables DICTIONARY_FOLDER OUTPUT");
-    const std::string folder = argv[1];
-    Part nouns = read_part(folder, "noun"), verbs = read_part(folder, "verb"), adjectives = read_part(folder, "adj"), adverbs = read_part(folder, "adv");
-    Part* parts[4] = {&nouns, &verbs, &adjectives, &adverbs};
-    count(folder, parts);
-    const auto noun_at = resolve<N>(nouns, noun_anchors);
-    const auto verb_at = resolve<std::uint16_t>(verbs, verb_anchors);
-
-    std::map<std::string, std::uint16_t> table;
-    for (Part* p : parts)
-        for (const auto& [word, senses] : p->senses)
-            if (plain(word)) table[word] = 0;  // names too: they are no typos
-    for (auto& [word, tag] : table) {
-        int all = 0;
-        for (const Part* p : parts)
-            if (const auto s = p->seen.find(word); s != p->seen.end()) all += s->second;
-        const auto reading = [&](const Part& p) {
-            if (!p.senses.contains(word)) return false;
-            const auto s = p.seen.find(word);
-            return all == 0 || (s != p.seen.end() && 5 * s->second >= all);
-        };
-        bool colour = false, material = false;
-        if (nouns.senses.contains(word) && !nouns.proper[word]) {
-            N n = noun_of(nouns, word, noun_at, material);
-            for (const auto& s : nouns.senses[word]) colour = colour || nearest(nouns, s, noun_at, N::other) == N::colour;
-            if (colour && n == N::other) n = N::colour;
-            if (reading(nouns) || (n >= N::upper && n <= N::bag)) tag |= static_cast<std::uint16_t>(n);
-        }
-        if (reading(verbs)) tag |= nearest<std::uint16_t>(verbs, verbs.senses[word][0], verb_at, wordnet_verb);
-        if (material) tag |= wordnet_adjective;
-        if (reading(adjectives) || (adjectives.senses.contains(word) && colour)) tag |= colour ? wordnet_colour : wordnet_adjective;
-        if (reading(adverbs)) tag |= wordnet_adverb;
+    std::uint16_t tag = 0;
+    int all = 0;
+    for (const Part* p : w.parts())
+        if (const auto s = p->seen.find(word); s != p->seen.end()) all += s->second;
+    const auto reading = [&](const Part& p) {
+        if (!p.senses.contains(word)) return false;
+        const auto s = p.seen.find(word);
+        return all == 0 || (s != p.seen.end() && 5 * s->second >= all);
+    };
+    bool colour = false, material = false;
+    if (w.nouns.senses.contains(word) && !w.nouns.proper[word]) {
+        N n = noun_of(w.nouns, word, w.noun_at, material);
+        for (const auto& s : w.nouns.senses[word]) colour = colour || nearest(w.nouns, s, w.noun_at, N::other) == N::colour;
+        if (colour && n == N::other) n = N::colour;
+        if (reading(w.nouns) || (n >= N::upper && n <= N::bag)) tag |= static_cast<std::uint16_t>(n);
     }
-    for (const char* part : {"noun", "verb", "adj"}) {  // "scarves scarf": irregular forms
-        auto in = open(folder + "/" + part + ".exc");
-        for (std::string line; std::getline(in, line);) {
-            const auto f = split(line);
-            if (f.size() < 2 || !plain(f[0]) || (*part != 'v' && table.contains(f[0]))) continue;
-            const auto base = table.find(f[1]);
-            if (base == table.end()) continue;
-            std::uint16_t tag = base->second;
-            if (*part == 'n') tag = std::uint16_t((tag & wordnet_noun) | wordnet_plural);
-            if (*part == 'v') tag = std::uint16_t((tag & (wordnet_verb | wordnet_wear | wordnet_carry)) | (f[0].ends_with("ing") ? 0 : wordnet_participle));
-            table[f[0]] |= tag;
-        }
-    }
+    if (reading(w.verbs)) tag |= nearest<std::uint16_t>(w.verbs, w.verbs.senses[word][0], w.verb_at, wordnet_verb);
+    if (material) tag |= wordnet_adjective;
+    if (reading(w.adjectives) || (w.adjectives.senses.contains(word) && colour)) tag |= colour ? wordnet_colour : wordnet_adjective;
+    if (reading(w.adverbs)) tag |= wordnet_adverb;
+    return tag;
+}
 
-    std::ofstream out(argv[2]);
-    out << "// Made from WordNet 3.0 by scripts/wordnet_tables.cpp; see THIRD_PARTY_NOTICES.md.\nconstexpr char text[] =\n";
-    std::ostringstream at, tags;
+using Table = std::map<std::string, std::uint16_t>;
+
+// "scarves scarf", "worn wear": irregular forms.
+void add_irregular(const std::string& folder, const std::string& part, Table& table) {
+    using namespace scvd::sd;
+    auto in = open(folder + "/" + part + ".exc");
+    for (std::string line; std::getline(in, line);) {
+        const auto f = split(line);
+        if (f.size() < 2 || !plain(f[0]) || (part != "verb" && table.contains(f[0]))) continue;
+        const auto base = table.find(f[1]);
+        if (base == table.end()) continue;
+        std::uint16_t tag = base->second;
+        if (part == "noun") tag = std::uint16_t((tag & wordnet_noun) | wordnet_plural);
+        if (part == "verb") tag = std::uint16_t((tag & (wordnet_verb | wordnet_wear | wordnet_carry)) | (f[0].ends_with("ing") ? 0 : wordnet_participle));
+        table[f[0]] |= tag;
+    }
+}
+
+void write(const Table& table, const std::string& file) {
+    std::ofstream out(file);
+    out << "// Made from WordNet 3.0 by scripts/wordnet_tables.cpp; see THIRD_PARTY_NOTICES.md.\nconstexpr char text[] =\n\"";
+    std::ostringstream starts, tags;
     std::size_t offset = 0, n = 0;
     for (const auto& [word, tag] : table) {
-        out << (n % 12 ? "" : n ? "\"\n\"" : "\"") << word;
-        at << offset << (++n % 20 ? "," : ",\n");
+        out << (n && n % 12 == 0 ? "\"\n\"" : "") << word;
+        starts << offset << (++n % 20 ? "," : ",\n");
         tags << tag << (n % 30 ? "," : ",\n");
         offset += word.size();
     }
-    out << "\";\nconstexpr std::uint32_t starts[] = {" << at.str() << offset << "};\nconstexpr std::uint16_t tags[] = {" << tags.str() << "0};\n";
+    out << "\";\nconstexpr std::uint32_t starts[] = {" << starts.str() << offset << "};\nconstexpr std::uint16_t tags[] = {" << tags.str() << "0};\n";
     out.close();
-    if (!out) throw std::runtime_error(std::string("cannot write ") + argv[2]);
+    if (!out) throw std::runtime_error("cannot write " + file);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    if (argc != 3) throw std::runtime_error("usage: wordnet_tables DICTIONARY_FOLDER OUTPUT");
+    WordNet w = read_all(argv[1]);
+    Table table;
+    for (const Part* p : w.parts())
+        for (const auto& entry : p->senses)  // names too: they are no typos
+            if (plain(entry.first)) table.emplace(entry.first, 0);
+    for (auto& entry : table) entry.second = tag_of(w, entry.first);
+    for (const char* part : {"noun", "verb", "adj"}) add_irregular(argv[1], part, table);
+    write(table, argv[2]);
     return 0;
 } catch (const std::exception& e) {
     std::cerr << "wordnet_tables: " << e.what() << "\n";

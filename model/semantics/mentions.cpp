@@ -264,6 +264,8 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
         NounPhrase inner;
         const bool filled = at(np.end).is(of) && parse_noun_phrase(t_, np.end + 1, Place::open, inner);
         return last_end_ = filled ? inner.end : np.end;
+    } else if (adjacent && at(np.end).is(with) && mods.back().text.ends_with("ed")) {  // "a cart loaded with boxes"
+        return last_end_ = np.end;
     } else if (adjacent || set_off || (joined && has_colour(mods))) {
         fired(Rule::colour_behind, np.begin);
         add_front(items_[last_item_], mods);

@@ -101,7 +101,8 @@ private:
         if (t.is(noun)) {
             const bool kind = at(k_ + 1).is(worn | accessory | bag) && t.is(bodypart);       // "shark tooth necklace"
             const bool role = place_ == Place::wear && last.is(people) && !np_.definite && t.is(worn | bag);  // "ripped boyfriend jeans"
-            if (splits(last, t) && !kind && !role) return false;
+            const bool compound = last.has(f_guessed) && last.is(people) && t.is(scope | container);  // "tackle box"
+            if (splits(last, t) && !kind && !role && !compound) return false;
             noun_ = t.is(adjective) && leads_to_noun(k_ + 1, 3) ? none : k_;
             return take();
         }
@@ -213,7 +214,8 @@ private:
         std::size_t j = k_ + 1;
         while (at(j).is(det | defdet | num) && !at(j).is(noun)) ++j;
         const bool owned = at(j).is(poss) || at(k_ + 1).is(defdet);
-        if (head.is(part) && owned) {
+        const bool structural = !owned && head.is(part) && !depicts(head) && at(k_ + 1).is(det) && leads_to_bearer(k_ + 2);
+        if (head.is(part) && (owned || structural)) {  // "the strap of a bag"
             np_.bearer = k_ + 1;
             return;
         }
@@ -223,6 +225,18 @@ private:
         np_.content.push(k_);
         for (std::size_t i = first; i < j; ++i) np_.content.push(i);
         k_ = j;
+    }
+
+    bool leads_to_bearer(std::size_t i) const {
+        while (at(i).is(adjective) && !at(i).is(worn | bag)) ++i;
+        return at(i).is(worn | bag | accessory);
+    }
+
+    static bool depicts(const Token& head) {
+        const std::string_view s = stem_of(head.text);
+        for (const std::string_view picture : {"picture", "image", "print", "logo", "graphic", "drawing", "photo", "design", "pattern", "illustration"})
+            if (s == picture) return true;
+        return false;
     }
 
     static bool names_text(const Token& head) {
