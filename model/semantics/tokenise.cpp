@@ -42,8 +42,7 @@ std::string lower_ascii(std::string_view raw) {
 
 class Splitter {
 public:
-    Splitter(std::string_view text, const Lexicon& lexicon, std::vector<Token>& out)
-        : s_(text), lexicon_(lexicon), out_(out) {}
+    Splitter(std::string_view text, std::vector<Token>& out) : s_(text), out_(out) {}
 
     void run() {
         while (at_ < s_.size()) {
@@ -56,7 +55,6 @@ public:
 
 private:
     std::string_view s_;
-    const Lexicon& lexicon_;
     std::vector<Token>& out_;
     std::size_t at_ = 0;
     bool hyphen_ = false;
@@ -251,7 +249,7 @@ void tokenise(std::string_view raw, const Lexicon& lexicon, Sentence& s) {
     s.tokens.clear();
     s.lower = lower_ascii(raw);
     s.tokens.reserve(raw.size() / 4 + 4);
-    Splitter(s.lower, lexicon, s.tokens).run();
+    Splitter(s.lower, s.tokens).run();
     join_words(s.tokens, lexicon);
     bool corrected = undo_confusions(s.tokens, lexicon);
     join_halves(s.tokens, lexicon);
