@@ -14,6 +14,7 @@
 #include "model/semantics/deconstructor.h"
 #include "train/build_id.h"
 #include "train/checkpoint.h"
+#include "train/cli_deconstruct.h"
 #include "train/eval.h"
 #include "train/loop.h"
 #include "train/search.h"
@@ -174,32 +175,6 @@ void add_explain(CLI::App& app) {
         const auto png = render_sheet(page, o->results);
         eng::write_file(o->sheet, std::as_bytes(std::span(png)));
         fmt::print("{}\n", o->sheet);
-    });
-}
-
-void add_deconstruct(CLI::App& app) {
-    struct Options { std::string text, lexicon; bool jsonl = false, explain = false; };
-    auto* cmd = app.add_subcommand("deconstruct", "Show the person, phrases and prompts of a description");
-    auto o = std::make_shared<Options>();
-    cmd->add_option("text", o->text, "the description, in quotes");
-    cmd->add_flag("--jsonl", o->jsonl, "read {\"id\", \"text\"} lines from standard input");
-    cmd->add_flag("--explain", o->explain, "class and span of every token");
-    cmd->add_option("--lexicon", o->lexicon, "another lexicon");
-    cmd->callback([o] {
-        const Deconstructor sd(o->lexicon);
-        const auto show = [&](const std::string& text, const std::string& id) {
-            const Deconstruction d = sd(text);
-            if (o->explain) fmt::print("{}", sd.explain(text));
-            fmt::print("{}\n", to_json(d, make_prompts(d, {}, text), id));
-        };
-        if (!o->jsonl) return show(o->text, "");
-        int number = 0;
-        for (std::string line; std::getline(std::cin, line);) {
-            ++number;
-            const auto j = nlohmann::json::parse(line, nullptr, false);
-            ENG_CHECK(j.is_object() && j.contains("text") && j["text"].is_string(), "deconstruct", "line ", number, " is not an object with a \"text\"");
-            show(j["text"], j.value("id", ""));
-        }
     });
 }
 
