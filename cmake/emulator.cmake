@@ -1,7 +1,8 @@
 # The kernels on the CPU. The emulator needs CUDA's headers, not a driver and not nvcc.
-find_path(CUDA_HEADERS cuda_bf16.h HINTS ${CUDA_ROOT}/include)
+find_path(CUDA_HEADERS cuda_bf16.h HINTS ${CUDA_ROOT}/include ${CMAKE_SOURCE_DIR}/.cuda-headers/nvidia/cu13/include)
 if(NOT CUDA_HEADERS OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  message(STATUS "Emulated CUDA kernels: not tested here (they need g++ and CUDA's headers, looked for in ${CUDA_ROOT}/include)")
+  message(STATUS "Emulated CUDA kernels: not tested here (they need g++ and CUDA's headers, looked for in ${CUDA_ROOT}/include;
+   scripts/fetch_cuda_headers.sh brings them)")
   return()
 endif()
 

@@ -29,6 +29,7 @@ std::map<std::string, std::vector<double>> logged(const std::string& run) {
 void run(const Config& c, const std::string& out, eng::Device device, bool resume = false, std::int64_t updates = 2) {
     TrainOptions o;
     o.config = c, o.out = out, o.stop_after = updates, o.resume = resume;
+    if (const char* vocabulary = std::getenv("SCVD_BPE")) o.bpe = vocabulary;  // on a machine without this source tree
     eng::default_device = device;
     train(o);
     eng::default_device = eng::Device::cpu;

@@ -28,8 +28,8 @@ Texts texts_of(const std::vector<Phrase>& phrases) {
     return out;
 }
 
-std::vector<nlohmann::json> labelled() {
-    std::ifstream file(SCVD_TEST_DATA "/text/sd_dev.jsonl");
+std::vector<nlohmann::json> labelled(const std::string& name = "sd_dev.jsonl") {
+    std::ifstream file(SCVD_TEST_DATA "/text/" + name);
     std::vector<nlohmann::json> rows;
     for (std::string line; std::getline(file, line);) rows.push_back(nlohmann::json::parse(line));
     return rows;
@@ -77,6 +77,24 @@ TEST(Semantics, LabelledDescriptions) {
     EXPECT_GE(phrases.f1(), 1 - 2.5 / 263);
     EXPECT_EQ(absent.f1(), 1);
     EXPECT_EQ(persons, 60);
+}
+
+// More descriptions with other words, written in eight batches while the rules grew: docs/semantics.md has what each
+// batch scored when it was first read. The bar again only guards against going back.
+TEST(Semantics, OwnDescriptions) {
+    const auto rows = labelled("sd_own.jsonl");
+    ASSERT_EQ(rows.size(), 241u);
+    Score phrases, absent;
+    int persons = 0;
+    for (const auto& row : rows) {
+        const Deconstruction d = sd()(row["text"].get<std::string>());
+        persons += d.person == row["person"].get<std::string>();
+        phrases.add(texts_of(d.phrases), row["phrases"].get<Texts>());
+        absent.add(texts_of(d.absent), row["absent"].get<Texts>());
+    }
+    EXPECT_GE(phrases.f1(), 0.95);
+    EXPECT_GE(absent.f1(), 0.95);
+    EXPECT_GE(persons, 238);
 }
 
 struct Case {

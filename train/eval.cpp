@@ -16,13 +16,15 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     if (o.shortlist >= 0) c.eval.shortlist = o.shortlist;
     eng::Arena arena;
     Scvd model(c.model, arena, 1);
-    const RunState state = load_checkpoint(o.weights, model, nullptr);
-    const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal);
+    const Loaded loaded = load_weights(o.weights, model);
+    if (loaded.foreign) fmt::print("{}", describe(loaded.report));
+    const RunState& state = loaded.state;
+    const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, c.data.images);
     fmt::print(stderr, "{}", describe_skipped(data));
     const Split& split = o.split == "train" ? data.train : o.split == "val" ? data.val : data.test;
-    Pictures pictures(paths_of(split), c.model.image.height, c.model.image.width, c.data.cache_mb);
+    const auto pictures = pictures_of(c, split);
     TextBank bank(c, o.bpe);
-    const Scores s = score_split(model, c, split, pictures, bank, c.eval.shortlist);
+    const Scores s = score_split(model, c, split, *pictures, bank, c.eval.shortlist);
     auto r = report(s, o.split, split.identities, o.lambda >= 0 ? o.lambda : float(state.lambda));
     r["train_seconds"] = state.seconds;
     r["weights"] = o.weights;
@@ -30,7 +32,7 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     std::string text = table(r);
     if (c.model.loss.pairs == "matched") text += "trained on matched pairs only: its pair scores know their own answer and are for study\n";
     if (const auto regions = load_regions(c.data.root, split)) {
-        const LocalisationTable where = localise_split(model, c, split, pictures, bank, *regions);
+        const LocalisationTable where = localise_split(model, c, split, *pictures, bank, *regions);
         r["localisation"] = to_json(where);
         text += "\n" + table(where);
     }

@@ -14,6 +14,7 @@
 #include "model/semantics/deconstructor.h"
 #include "train/build_id.h"
 #include "train/checkpoint.h"
+#include "train/cli.h"
 #include "train/eval.h"
 #include "train/loop.h"
 #include "train/search.h"
@@ -23,30 +24,6 @@
 using namespace scvd;
 
 namespace {
-
-// A config given by name and then by single keys: --config demo --train.lr 1e-3.
-struct ConfigArgs {
-    std::string name = "demo";
-    std::map<std::string, std::string> overrides;
-    std::vector<std::unique_ptr<std::string>> store;
-
-    void add_to(CLI::App* app) {
-        app->add_option("--config", name, "preset (demo | small | vit-b16) or a TOML file")->capture_default_str();
-        Config defaults;
-        for (const Setting& s : settings(defaults))
-            app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings")->take_last();
-    }
-    Config resolve() const {
-        Config c;
-        load_config(c, name);
-        apply(c);
-        return c;
-    }
-    void apply(Config& c) const {
-        for (const Setting& s : settings(c))
-            if (const auto it = overrides.find(s.key); it != overrides.end()) s.set(it->second);
-    }
-};
 
 void add_device(CLI::App* cmd) {
     cmd->add_option_function<std::string>("--device", [](const std::string& d) { eng::default_device = d == "cuda" ? eng::Device::cuda : eng::Device::cpu; },
@@ -177,32 +154,6 @@ void add_explain(CLI::App& app) {
     });
 }
 
-void add_deconstruct(CLI::App& app) {
-    struct Options { std::string text, lexicon; bool jsonl = false, explain = false; };
-    auto* cmd = app.add_subcommand("deconstruct", "Show the person, phrases and prompts of a description");
-    auto o = std::make_shared<Options>();
-    cmd->add_option("text", o->text, "the description, in quotes");
-    cmd->add_flag("--jsonl", o->jsonl, "read {\"id\", \"text\"} lines from standard input");
-    cmd->add_flag("--explain", o->explain, "class and span of every token");
-    cmd->add_option("--lexicon", o->lexicon, "another lexicon");
-    cmd->callback([o] {
-        const Deconstructor sd(o->lexicon);
-        const auto show = [&](const std::string& text, const std::string& id) {
-            const Deconstruction d = sd(text);
-            if (o->explain) fmt::print("{}", sd.explain(text));
-            fmt::print("{}\n", to_json(d, make_prompts(d, {}, text), id));
-        };
-        if (!o->jsonl) return show(o->text, "");
-        int number = 0;
-        for (std::string line; std::getline(std::cin, line);) {
-            ++number;
-            const auto j = nlohmann::json::parse(line, nullptr, false);
-            ENG_CHECK(j.is_object() && j.contains("text") && j["text"].is_string(), "deconstruct", "line ", number, " is not an object with a \"text\"");
-            show(j["text"], j.value("id", ""));
-        }
-    });
-}
-
 // The sentence for a word that is no command, or an option that its command does not have; "" when neither is the fault.
 std::string unknown_word(const CLI::App& app, int argc, char** argv) {
     std::vector<std::string> commands;
@@ -244,6 +195,7 @@ int main(int argc, char** argv) {
     int threads = 0;
     app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
     add_synth(app), add_train(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
+    add_import(app), add_export(app), add_embed(app), add_data(app);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

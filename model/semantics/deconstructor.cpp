@@ -32,8 +32,19 @@ bool listed(const std::vector<Phrase>& list, const std::string& text) {
 
 }  // namespace
 
-Deconstructor::Deconstructor(const std::string& lexicon_file)
-    : lexicon_(std::make_shared<const Lexicon>(Lexicon::load(lexicon_file))) {}
+Deconstructor::Deconstructor(const std::string& lexicon_file, Words words)
+    : lexicon_(std::make_shared<const Lexicon>(Lexicon::load(lexicon_file, words))) {}
+
+std::vector<std::string> Deconstructor::unknown_words(std::string_view description, int* words) const {
+    sd::Sentence s;
+    sd::tokenise(description, *lexicon_, s);
+    std::vector<std::string> out;
+    for (const sd::Token& t : s.tokens) {
+        if (words && t.word) ++*words;
+        if (sd::unknown(t) && !t.has(sd::f_known) && !sd::is_number(t.text)) out.emplace_back(t.text);
+    }
+    return out;
+}
 
 Deconstruction Deconstructor::operator()(std::string_view description) const {
     sd::Sentence s;
@@ -62,17 +73,36 @@ Deconstruction Deconstructor::operator()(std::string_view description) const {
     return d;
 }
 
+// One line per token: bytes, text, classes, and the rules that decided it, first of the word, then of the grammar.
 std::string Deconstructor::explain(std::string_view description) const {
     sd::Sentence s;
     sd::tokenise(description, *lexicon_, s);
     sd::classify(s.tokens);
+    sd::Trace trace;
+    sd::Grammar(s.tokens, &trace).run();
     std::string out;
-    for (const sd::Token& t : s.tokens) {
+    for (std::size_t i = 0; i < s.tokens.size(); ++i) {
+        const sd::Token& t = s.tokens[i];
         out += std::to_string(t.begin) + "-" + std::to_string(t.end) + "\t" + std::string(t.text) + "\t";
-        out += t.word ? class_list(t.classes) : std::string("punctuation");
-        out += "\n";
+        out += (t.word ? class_list(t.classes) : std::string("punctuation")) + "\t";
+        std::string rules = t.rule == sd::Rule::none ? "" : sd::rule_name(t.rule);
+        for (const auto& [at, rule] : trace)
+            if (at == i) (rules += rules.empty() ? "" : " ") += sd::rule_name(rule);
+        out += (rules.empty() ? "-" : rules) + "\n";
     }
     return out;
 }
 
+namespace sd {
+
+const char* rule_name(Rule r) {
+    static constexpr const char* names[] = {"none",
+#define RULE(name, meaning, example, phrases, absent) #name,
+#include "model/semantics/rules.def"
+#undef RULE
+    };
+    return names[static_cast<std::size_t>(r)];
+}
+
+}  // namespace sd
 }  // namespace scvd

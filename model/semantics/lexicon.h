@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "model/semantics/deconstructor.h"
 #include "model/semantics/words.h"
 
 namespace scvd {
@@ -30,7 +31,8 @@ struct Lexicon {
     std::unordered_map<std::string, std::string, Hash, std::equal_to<>> confusions;
 
     // "" = the compiled-in text. Throws eng::Error naming file and line.
-    static Lexicon load(const std::string& file);
+    static Lexicon load(const std::string& file, Words words = Words::all);
+    bool use_wordnet = true;  // for words that it lacks
 
     const Entry* find(std::string_view words) const;
     // The entry that a misspelt word most likely means; nullptr where that is not clear.

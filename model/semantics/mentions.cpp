@@ -7,16 +7,23 @@ namespace scvd::sd {
 
 std::size_t Grammar::mention(const NounPhrase& np) {
     const Classes c = np.head_classes;
+    if (np.joined) fired(Rule::joined_modifiers, np.begin);
+    if (np.measured) fired(Rule::measure_of, np.begin);
     if (np.head == none) return mention_modifiers(np);
+    if (np.content.size) fired(Rule::content_of, np.head);
+    if (!c) fired(Rule::unknown_head, np.head);
     // "a picture of a woman": of the described person, unless it is printed on her shirt
     const bool depicts = !who_.known && (c & part) && np.content.size > 1 && at(np.end - 1).is(people);
     if (depicts) return np.content.at[0];
     const bool figure = (governor_ == Governor::have || prep_ == Prep::with) && at(np.head).text == "figure" && np.mods.size;
+    if (printed_on(np)) return mention_part(np);
     if ((c & people) && !(c & (scope & ~body)) && !figure) return mention_person(np);
     if (in_scope(np) || figure) return mention_item(np);
-    if ((c & part) || (!c && prep_ == Prep::with && last_ == Last::item && last_prep_ == last_end_)) return mention_part(np);
+    if ((c & part) && held_part(np)) return mention_item(np);
+    if (c & part) return mention_part(np);
     if (c & bodypart) return mention_body(np);
     if ((c & hue) && np.mods.size) return mention_modifiers(np);
+    fired(Rule::place_dropped, np.head);
     finish(np, Last::other);
     return np.end;
 }
@@ -29,10 +36,32 @@ std::size_t Grammar::mention_body(const NounPhrase& np) {
     if (negated_ || !at(verb).is(be) || !parse_noun_phrase(t_, skip_adverbs(verb + 1), Place::predicate, said)) return np.end;
     const Pieces mods = modifier_pieces(t_, said);
     const bool tells = said.head == none && std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & bodyadj; });
-    if (!tells) return np.end;
+    if (!tells) return fired(Rule::place_dropped, np.head), np.end;
+    fired(Rule::body_with_look, np.head);
     last_item_ = new_item(np, mods);
     finish(said, Last::item);
     return said.end;
+}
+
+// "a shirt with red anchors", "a bag with a rabbit on it": right behind something worn, neither worn nor carried itself.
+bool Grammar::printed_on(const NounPhrase& np) const {
+    if (prep_ != Prep::with || last_ != Last::item || last_prep_ != last_end_ || last_item_ == none || negated_) return false;
+    if (!(items_[last_item_].head_classes & (worn | accessory | bag))) return false;
+    const Classes c = np.head_classes;
+    if (c & (worn | accessory | bag | hair | style | facial | part)) return false;
+    const std::size_t behind = np.end + (at(np.end).is(participle) ? 1 : 0);
+    const Pieces mods = modifier_pieces(t_, np);
+    const bool cut = (c & bodypart) && !np.definite && !mods.empty() &&  // "a top with a lace back", not "with bare legs"
+                     std::none_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & bodyadj; });
+    if (cut) return true;
+    const Token& on_what = at(behind + 1);
+    const bool on_it = !np.many && at(behind).text == "on" && !(c & handled & ~animal) && (on_what.text == "it" || on_what.text == "them" ||
+                                                   (on_what.is(defdet) && at(behind + 2).is(bodypart | side)));
+    const bool unheard_of = !c || at(np.head).has(f_guessed) || (c & (animal | sd::place));
+    const bool feature = at(np.head).has(f_guessed) && c == sd::place && !np.definite;  // "trousers with a crease"
+    if (feature) return true;
+    const bool decorates = last_prep_ > 0 && at(last_prep_ - 1).is(participle) && !(c & handled);  // "covered with palm trees"
+    return on_it || decorates || !c || (unheard_of && !np.determined && at(np.head).has(f_plural));
 }
 
 // The head decides, and where it is ambiguous or only sometimes visible, the verb, preposition and modifiers.
@@ -42,19 +71,20 @@ bool Grammar::in_scope(const NounPhrase& np) const {
     const bool coloured = has_colour(mods);
     if (!c) {  // an unknown noun: only where the context vouches for it
         if (prep_ != Prep::none && prep_ != Prep::with && prep_ != Prep::in) return false;
+        if (on_the_body(np)) return true;
         if (governor_ == Governor::wear || governor_ == Governor::carry) return prep_ == Prep::none && !at(np.head).text.ends_with("ing");
         return coloured && (governor_ == Governor::have || prep_ != Prep::none);
     }
     if (is_part_here(np)) return false;
-    const bool pattern = !c && prep_ == Prep::with && last_ == Last::item && last_prep_ == last_end_;
-    if (pattern) return false;  // "a shirt with red anchors"
+    const bool end_of_it = prep_ == Prep::loc && np.definite && at(np.head).is(side) && np.mods.size == 0;  // "unzipped at the top"
+    if (end_of_it) return false;
     if (c & (worn | accessory | hair | style | facial)) return true;
     if (c & bag) return prep_ != Prep::loc || at(last_prep_).text == "from";
     if (c & handled) return handled_in_scope(np);
     if (c & body) return np.mods.size > 0 || !at(np.head).has(f_modified);
     if (c & bodypart)
         return std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & bodyadj; });
-    if (c & generic) return !mods.empty();
+    if (c & generic) return !mods.empty() || at(skip_adverbs(np.end)).is(be);  // "his clothes are dark"
     const bool made = coloured || std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & mod; });
     if (c & thing) return made && prep_ != Prep::loc;
     if (c & container) return np.content.size > 0 && handled_in_scope(np);
@@ -64,7 +94,10 @@ bool Grammar::in_scope(const NounPhrase& np) const {
 // "a dress with flowers", "boots that have high heels": a thing that can also be a part of what bears it.
 bool Grammar::is_part_here(const NounPhrase& np) const {
     if (!(np.head_classes & part) || !(np.head_classes & scope) || last_item_ == none) return false;
-    const bool behind_with = prep_ == Prep::with && last_end_ == last_prep_ && last_ == Last::item;
+    const bool after_participle = last_prep_ != none && last_prep_ > 0 && at(last_prep_ - 1).is(participle);
+    const bool behind_with = (prep_ == Prep::with || (prep_ == Prep::in && after_participle)) && last_end_ == last_prep_ && last_ == Last::item;
+    const bool decorates = behind_with && after_participle && (items_[last_item_].head_classes & (worn | bag | accessory));
+    if (decorates) return true;  // "covered in studs"
     const bool owned = governor_ == Governor::have && subject_ == Subject::item;
     const Classes bearer = items_[last_item_].head_classes;
     const bool fits = (!(np.head_classes & foot) || (bearer & foot)) &&
@@ -72,16 +105,32 @@ bool Grammar::is_part_here(const NounPhrase& np) const {
     return (behind_with || owned) && fits;
 }
 
+// "holding two pom poms", "a purple bow in her hair": what is else a part of something is a thing here.
+bool Grammar::held_part(const NounPhrase& np) const {
+    if (np.definite) return false;
+    const bool held = governor_ == Governor::carry && prep_ == Prep::none && subject_ != Subject::item;
+    return held || (at(np.end).is(in | on) && at(np.end + 1).is(poss) && at(np.end + 2).is(hair));
+}
+
+// "a red folder in her arm", "an umbrella above his head", "a stethoscope around the neck"
+bool Grammar::on_the_body(const NounPhrase& np) const {
+    if (np.definite || !at(np.end).is(in | on)) return false;
+    const std::size_t owner = np.end + 1, place = owner + (at(owner + 1).is(side | modifier) ? 2 : 1);
+    return at(owner).is(poss | defdet) && at(place).is(bodypart);
+}
+
 // A bicycle is ridden or pushed, or it stands there; a phone may be looked at.
 bool Grammar::handled_in_scope(const NounPhrase& np) const {
     const Classes c = np.head_classes;
+    const bool listed = last_prep_ != none && last_prep_ + 1 < np.begin && link_ == Link::comma && prep_ != Prep::loc;
+    if (listed || on_the_body(np)) return true;  // "hair in a bun, a phone"
     const bool verb_only = governor_ == Governor::verb && prep_ == Prep::none && link_ == Link::none;
     switch (prep_) {
         case Prep::none: return !verb_only || (c & (animal | ridden | screen));
         case Prep::with: return true;
         case Prep::of: return carries_ || (c & (ridden | screen));
         case Prep::in: return carries_ || (c & ridden);
-        case Prep::on: return (c & (screen | ridden)) != 0;
+        case Prep::on: return (c & (screen | ridden | pushed)) || (carries_ && (c & held));  // "sipping on a drink"
         case Prep::loc: return (c & screen) && (at(last_prep_).text == "at" || at(last_prep_).text == "from");
     }
     return false;
@@ -121,9 +170,10 @@ void Grammar::share_colour(Item& item, const NounPhrase& np) {
     constexpr Classes shares = worn | bag;
     if (link_ != Link::conj || last_ != Last::item || last_item_ == none || np.determined || np.mods.size) return;
     const Token &next = at(np.end), &after = at(np.end + 1);
-    if (next.is(be | modifier) || (next.is(of | in) && after.is(colour | shade))) return;  // it has its own
+    const bool acts = next.is(be) && at(skip_adverbs(np.end + 1)).is(verbs) && !at(skip_adverbs(np.end + 1)).is(modifier);  // "is walking"
+    if ((next.is(be | modifier) && !acts) || (next.is(of | in) && after.is(colour | shade))) return;  // it has its own
     const Item& first = items_[last_item_];
-    const bool fits = (first.head_classes & shares) && (item.head_classes & shares) && !at(np.head).has(f_noshare) &&
+    const bool fits = (first.head_classes & shares) && (item.head_classes & shares) && !at(np.head).has(f_noshare | f_compound) &&
                       !first.absent && !item.absent && first.details.empty();
     if (!fits) return;
     Pieces colours;
@@ -134,6 +184,7 @@ void Grammar::share_colour(Item& item, const NounPhrase& np) {
         if ((p.classes & colour) || ((p.classes & shade) && next_is_colour) || ((p.classes & conj) && between && next_is_colour))
             colours.push_back(p);
     }
+    if (!colours.empty()) fired(Rule::shared_colour, np.head);
     add_front(item, colours);
 }
 
@@ -145,24 +196,30 @@ void Grammar::settle_waiting_head(const NounPhrase& np) {
     NounPhrase first = np;
     first.mods.size = 0;
     first.content.size = 0;
+    fired(Rule::right_shared_head, np.head);
     const std::size_t i = new_item(first, shared_head_mods_);
     items_[i].begin = waiting_begin_;
 }
 
 std::size_t Grammar::mention_item(const NounPhrase& np) {
     if (unseen_) return finish(np, Last::other), np.end;
+    if (on_the_body(np)) fired(Rule::on_the_body, np.head);
     settle_waiting_head(np);
     Pieces mods = modifier_pieces(t_, np);
     const bool counted = negated_;
     std::size_t i = counted ? none : known_item(np, mods);
     if (i != none) {
+        fired(Rule::item_again, np.head);
         add_front(items_[i], mods);
     } else {
+        fired(Rule::item, np.head);
         i = new_item(np, std::move(mods));
         share_colour(items_[i], np);
     }
     if (copies_predicate_) add_front(items_[i], last_predicate_), copies_predicate_ = false;
+    part_is_subject_ = false;
     if (pending_at_ != none && pending_at_ <= np.begin) {
+        part_is_subject_ = pending_of_ && !pending_details_.empty();
         for (Pieces& d : pending_details_) add_detail(items_[i], std::move(d));
         pending_details_.clear();
         pending_at_ = none;
@@ -194,6 +251,12 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
     const bool dressed_in = prep_ == Prep::in && last_prep_ > 0 &&
                             (last_ == Last::person || at(last_prep_ - 1).is(wear | be | adv) || at(last_prep_ - 1).text == "all");
     const bool wears = (dressed_in || (governor_ == Governor::wear && prep_ == Prep::none)) && has_colour(mods);
+    const bool of_person = last_ == Last::person && link_ == Link::comma && last_end_ + 1 == np.begin && !np.determined && subject_ == Subject::person;
+    if (of_person && !negated_) {  // "a man, tall and muscular, is ..."
+        fired(Rule::person_predicate, np.begin);
+        describe_person(np);
+        return last_end_ = np.end;
+    }
     if (mods.empty() || negated_ || unseen_) {
         if (negated_) negation_used_ = true;
         last_ = mods.empty() ? last_ : Last::other;
@@ -201,7 +264,10 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
         NounPhrase inner;
         const bool filled = at(np.end).is(of) && parse_noun_phrase(t_, np.end + 1, Place::open, inner);
         return last_end_ = filled ? inner.end : np.end;
+    } else if (adjacent && at(np.end).is(with) && mods.back().text.ends_with("ed")) {  // "a cart loaded with boxes"
+        return last_end_ = np.end;
     } else if (adjacent || set_off || (joined && has_colour(mods))) {
+        fired(Rule::colour_behind, np.begin);
         add_front(items_[last_item_], mods);
         last_end_ = np.end;
         return np.end;
@@ -210,6 +276,7 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
         waiting_begin_ = at(np.mods.at[0]).begin;
         waits_for_head_ = true;
     } else if (wears && np.head == none) {
+        fired(Rule::only_colour, np.begin);
         NounPhrase clothes = np;
         clothes.head = np.mods.at[np.mods.size - 1];
         clothes.head_classes = generic;
@@ -232,7 +299,9 @@ std::size_t Grammar::mention_part(const NounPhrase& np) {
     const std::size_t owner = np.mods.size ? np.mods.at[np.mods.size - 1] : none;
     const bool direct = (last_ == Last::item || last_ == Last::part) && (last_prep_ == last_end_ || link_ != Link::none) &&
                         prep_ == Prep::with;
-    if (owner != none && at(owner).is(worn | bag) && !at(owner).is(modifier) && !direct && !negated_) {
+    const bool inside = prep_ == Prep::in && np.definite;  // "a pen in his shirt pocket"
+    if (owner != none && at(owner).is(worn | bag) && !at(owner).is(modifier) && !direct && !inside && !negated_) {
+        fired(Rule::bearer_in_front, np.head);
         NounPhrase whole = np;  // "the backpack straps": a backpack with straps
         whole.head = owner;
         whole.head_classes = at(owner).classes;
@@ -240,6 +309,7 @@ std::size_t Grammar::mention_part(const NounPhrase& np) {
         --whole.mods.size;
         mention_item(whole);
         add_detail(items_[last_item_], {{at(np.head).text, false, np.head_classes}});
+        part_is_subject_ = true;
         return np.end;
     }
     Pieces detail = modifier_pieces(t_, np);
@@ -255,7 +325,7 @@ std::size_t Grammar::mention_part(const NounPhrase& np) {
         const std::size_t first = turned ? verb : np.end;  // "sleeves rolled up", "the hood up"
         end = first + (turned && at(first + 1).is(adv) && !at(first + 1).is(preposition) ? 2 : 1);
         for (std::size_t k = first; k < end; ++k) detail.push_back({at(k).text, false, 0});
-    } else if (at(after).is(be) && parse_noun_phrase(t_, verb, Place::predicate, said) && said.head == none && said.mods.size) {
+    } else if (at(after).is(be) && !at(verb).is(verbs) && parse_noun_phrase(t_, verb, Place::predicate, said) && said.head == none && said.mods.size) {
         const Pieces front = modifier_pieces(t_, said);  // "the collar is white"
         detail.insert(detail.begin(), front.begin(), front.end());
         end = said.end;
@@ -272,14 +342,18 @@ std::size_t Grammar::mention_part(const NounPhrase& np) {
     if (negated_) {
         if (prep_ == Prep::none || prep_ == Prep::with) last_item_ = last_item_ == none ? new_item(np, {}) : (new_item(np, {}), last_item_);
         negation_used_ = true;
-    } else if (unseen_ || prep_ == Prep::loc || (prep_ == Prep::in && last_ != Last::item) || (prep_ == Prep::on && ahead == none)) {
+    } else if (unseen_ || prep_ == Prep::loc || (prep_ == Prep::in && (last_ != Last::item || np.definite)) || (prep_ == Prep::on && ahead == none)) {
         // "hands in his pockets", "on the sleeves": a place
     } else if (ahead != none) {
+        fired(Rule::part_ahead, np.head);
         pending_details_.push_back(std::move(detail));
         pending_at_ = ahead;
+        pending_of_ = np.bearer != none;
     } else if (owned_by_subject) {
+        fired(Rule::part_of_subject, np.head);
         for (const std::size_t s : subjects_) add_detail(items_[s], detail);
     } else if (last_item_ != none && (items_[last_item_].head_classes & (worn | bag | accessory | generic | handled))) {
+        fired((np.head_classes & part) ? Rule::part_of_item : Rule::thing_as_part, np.head);
         if (!items_[last_item_].absent) add_detail(items_[last_item_], std::move(detail));
     }
     finish(np, Last::part);
@@ -292,7 +366,7 @@ std::size_t Grammar::find_bearer_ahead(const NounPhrase& np) const {
     std::size_t i = np.end;
     for (int hops = 0; hops < 3; ++hops) {
         while (at(i).is(participle | adv) && !at(i).is(preposition)) ++i;
-        if (!at(i).is(on | of | in) && at(i).text != "along" && at(i).text != "at") return none;
+        if (!at(i).is(on | of | in) && at(i).text != "along" && at(i).text != "at" && at(i).text != "from") return none;
         NounPhrase next;
         if (!parse_noun_phrase(t_, i + 1, Place::open, next)) return none;
         if (next.head != none && (next.head_classes & (worn | bag | accessory))) return i + 1;
