@@ -17,6 +17,17 @@ import tempfile
 import time
 
 
+def group_alike(score, labels, size):
+    """model/groups.cpp: cut the batch into groups that stage 1 takes for each other."""
+    left, groups = list(range(len(labels))), []
+    while left:
+        head = left[0]
+        rank = lambda j: (j != head and labels[j] == labels[head], -1e30 if j == head else -(score[head][j] + score[j][head]), j)
+        groups.append(sorted(left, key=rank)[:size])
+        left = [j for j in left if j not in groups[-1]]
+    return groups
+
+
 def twin(folder, dtype, steps):
     import torch
     import torch.nn.functional as F
@@ -82,8 +93,10 @@ def twin(folder, dtype, steps):
         return lin(gelu(lin(x, name + ".up")), name + ".down")
 
     captions = pad(batch["captions"])
-    flat = [batch["pool"][p] for prompts in batch["prompts"] for p in prompts]
-    prompts_in = pad(flat)
+    flat = [p for prompts in batch["prompts"] for p in prompts]
+    distinct = sorted(set(flat))  # equal prompts are encoded once, as ours are
+    prompts_in = pad([batch["pool"][p] for p in distinct])
+    prompt_row = torch.tensor([distinct.index(p) for p in flat])
     P = max(map(len, batch["prompts"]))
     where = torch.tensor([i * P + k for i, p in enumerate(batch["prompts"]) for k in range(len(p))])
     mask = torch.zeros(B * P, dtype=torch.bool)
@@ -112,8 +125,9 @@ def twin(folder, dtype, steps):
             g = F.scaled_dot_product_attention(split(vq[image_of], head_count), split(k, head_count), split(v, head_count), attn_mask=m[:, None, None, :])
             g = ln(lin(join(g), "vsr.cross_attn.out_proj"), "vsr.ln5")
             t = ln(ffn(g, "vsr.ffn") + (g if self_residual else 0), "vsr.ln6").amax(1)
-        a = (t[:, None] * L).sum(-1).float() / d**0.5
-        weights = a.masked_fill(~m, float("-inf")).softmax(-1)
+        cosine = batch["sim"] == "cosine"
+        a = F.cosine_similarity(t[:, None].float(), L.float(), dim=-1) if cosine else (t[:, None] * L).sum(-1).float() / d**0.5
+        weights = a.sigmoid() if batch["norm"] == "sigmoid" else a.masked_fill(~m, float("-inf")).softmax(-1)
         f = (weights[..., None].to(L.dtype) * L).masked_fill(~m[..., None], float("-inf")).amax(1)
         y = ln(f + t, "dfa.ln7")
         return ffn(y, "dfa.ffn") + (y if self_residual else 0), t
@@ -121,10 +135,13 @@ def twin(folder, dtype, steps):
     def loss():
         tokens = encode_images()
         text = encode_texts(*captions)
-        E = torch.zeros(B * P, d, dtype=text.dtype).index_copy(0, where, encode_texts(*prompts_in)).view(B, P, d)
+        E = torch.zeros(B * P, d, dtype=text.dtype).index_copy(0, where, encode_texts(*prompts_in)[prompt_row]).view(B, P, d)
         v, t = F.normalize(tokens[:, 0].float(), dim=1), F.normalize(text.float(), dim=1)
         s = v @ t.T / batch["temperature"]
-        total = matching(s, match) + matching(s.T, match)
+        if batch["global"] == "itc":
+            total = (F.cross_entropy(s, torch.arange(B)) + F.cross_entropy(s.T, torch.arange(B))) / 2
+        else:
+            total = matching(s, match) + matching(s.T, match)
         X = tokens[:, 1:]
         key = mask[:, None, None, :]
         S = ln(self_attn(E, "tvl.self_attn", head_count, key) + (E if self_residual else 0), "tvl.ln1")
@@ -136,22 +153,19 @@ def twin(folder, dtype, steps):
         else:
             y = ln(self_attn(X, "vsr.self_attn", head_count) + (X if self_residual else 0), "vsr.ln4")
             sides = lin(y, "vsr.cross_attn.q_proj"), lin(E, "vsr.cross_attn.kv_proj")
-        K = int(batch["pairs"].split(":")[1])
-
-        def candidates(scores):
-            others = scores.detach().masked_fill(match.bool(), float("-inf"))
-            return torch.cat([torch.arange(B)[:, None], others.topk(K, 1).indices], 1)
-
-        raw = v @ t.T
-        rows, cols = candidates(raw), candidates(raw.T)
-        own = torch.arange(B)[:, None].expand(-1, K + 1)
-        image_of, text_of = torch.cat([own.flatten(), cols.flatten()]), torch.cat([rows.flatten(), own.flatten()])
+        groups = group_alike((v @ t.T).detach().double().tolist(), batch["labels"], int(batch["pairs"].split(":")[1]) + 1)
+        size = len(groups[0])  # the presets' batches divide evenly
+        G = torch.tensor(groups)
+        image_of, text_of = G[:, :, None].expand(-1, -1, size).flatten(), G[:, None, :].expand(-1, size, -1).flatten()
         pv, pt = pair_stage(tokens, E, image_of, text_of, image_kv, tvl_q, sides)
         pv, pt = F.normalize(pv.float(), dim=1), F.normalize(pt.float(), dim=1)
-        scores = (pv * pt).sum(1).view(2, B, K + 1) / batch["temperature"]
-        target = torch.zeros(B, K + 1)
-        target[:, 0] = 1
-        return total + matching(scores[0], target) + matching(scores[1], target)
+        scores = (pv * pt).sum(1).view(-1, size, size) / batch["pair_temperature"]
+        rows, cols = scores.flatten(0, 1), scores.transpose(1, 2).flatten(0, 1)
+        if batch["pair"] == "itc":
+            own = torch.arange(size).repeat(len(groups))
+            return total + F.cross_entropy(rows, own) + F.cross_entropy(cols, own)
+        own = torch.eye(size).repeat(len(groups), 1)
+        return total + matching(rows, own) + matching(cols, own)
 
     bf16 = dtype == "bf16"
     optimizer = torch.optim.AdamW(list(w.values()), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.05)

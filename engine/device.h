@@ -17,6 +17,9 @@ struct Transfers {
 namespace cpu { extern const Transfers transfers; }
 namespace cuda { extern const Transfers transfers; }
 
+// Where arenas are unless told otherwise; a program sets it once, before it makes any.
+inline Device default_device = Device::cpu;
+
 inline const Transfers& transfers_of(Device d) { return d == Device::cpu ? cpu::transfers : cuda::transfers; }
 
 }  // namespace eng

@@ -19,7 +19,8 @@ inline thread_local std::vector<std::string> scope_stack;
 // "a.b.c" for the scopes open on this thread, "" outside of any.
 inline std::string scope_path() {
     std::string path;
-    for (const auto& part : scope_stack) path += (path.empty() ? "" : ".") + part;
+    for (const auto& part : scope_stack)
+        if (!part.empty()) path += (path.empty() ? "" : ".") + part;
     return path;
 }
 

@@ -11,7 +11,7 @@ namespace eng {
 
 using Philox4 = std::array<std::uint32_t, 4>;
 
-inline Philox4 philox(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
+constexpr Philox4 philox(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
     Philox4 c{std::uint32_t(index), std::uint32_t(index >> 32), std::uint32_t(stream), std::uint32_t(stream >> 32)};
     std::uint32_t k0 = std::uint32_t(seed), k1 = std::uint32_t(seed >> 32);
     for (int round = 0; round < 10; ++round) {
@@ -23,9 +23,9 @@ inline Philox4 philox(std::uint64_t seed, std::uint64_t stream, std::uint64_t in
     return c;
 }
 // In (0, 1): never 0, so that log() is safe.
-inline float to_uniform(std::uint32_t u) { return (float(u >> 8) + 0.5f) * (1.f / 16777216.f); }
+constexpr float to_uniform(std::uint32_t u) { return (float(u >> 8) + 0.5f) * (1.f / 16777216.f); }
 
-inline float uniform(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
+constexpr float uniform(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
     return to_uniform(philox(seed, stream, index / 4)[index % 4]);
 }
 inline double normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {

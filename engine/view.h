@@ -12,7 +12,7 @@ struct View {
     void* p = nullptr;
     DType dtype = DType::f32;
     std::int64_t rows = 0, cols = 0, pitch = 0;
-    std::int64_t numel() const { return rows * cols; }
+    constexpr std::int64_t numel() const { return rows * cols; }
 };
 struct Out : View {
     Mode mode = Mode::write;

@@ -17,7 +17,7 @@ eng::DType dtype_named(const std::string& name) {
 
 }  // namespace
 
-Transformer::Transformer(const Declare& d, int dim, int layers, int heads) {
+Transformer::Transformer(const Declare& d, int dim, int layers, int heads, bool recompute) : recompute_(recompute) {
     const double width = 1 / std::sqrt(double(dim));
     const Init attn = Init::normal(width), proj = Init::normal(width / std::sqrt(2.0 * layers)), fc = Init::normal(width / std::sqrt(2.0));
     Scope a("transformer"), b("resblocks");
@@ -28,11 +28,16 @@ Transformer::Transformer(const Declare& d, int dim, int layers, int heads) {
     }
 }
 
+Tensor Transformer::run(const Block& b, const Tensor& x, const Seqs& seqs, bool causal) {
+    Scope scope(b.name);
+    const Tensor y = b.attn(b.ln_1(x), seqs, causal, x);
+    return b.mlp(b.ln_2(y), y);
+}
+
 Tensor Transformer::operator()(Tensor x, const Seqs& seqs, bool causal) const {
     for (const Block& b : blocks_) {
-        Scope scope(b.name);
-        x = b.attn(b.ln_1(x), seqs, causal, x);
-        x = b.mlp(b.ln_2(x), x);
+        if (!recompute_) x = run(b, x, seqs, causal);
+        else x = eng::checkpoint([&b, seqs, causal](const std::vector<Tensor>& in) { return run(b, in[0], seqs, causal); }, {x});
     }
     return x;
 }
@@ -46,7 +51,7 @@ ImageEncoder::ImageEncoder(const Declare& d, const ModelConfig& c)
       positional_embedding_(d.vector("positional_embedding", {geometry_.patches() + 1, dim_}, Init::normal(1 / std::sqrt(double(dim_))))),
       proj_(d.matrix("proj", {dim_, c.embed}, Init::normal(1 / std::sqrt(double(dim_))))),
       ln_pre_(d, "ln_pre", dim_),
-      transformer_(d, dim_, c.image.layers, c.image.heads),
+      transformer_(d, dim_, c.image.layers, c.image.heads, c.recompute),
       ln_post_(d, "ln_post", dim_) {}
 
 ImageFeatures ImageEncoder::operator()(const Tensor& pixels, const Tensor& augment) const {
@@ -66,7 +71,7 @@ TextEncoder::TextEncoder(const Declare& d, const ModelConfig& c)
     : token_embedding_(d.matrix("token_embedding.weight", {c.text.vocab, c.text.dim}, Init::normal(0.02))),
       positional_embedding_(d.vector("positional_embedding", {c.text.context, c.text.dim}, Init::normal(0.01))),
       text_projection_(d.matrix("text_projection", {c.text.dim, c.embed}, Init::normal(1 / std::sqrt(double(c.text.dim))))),
-      transformer_(d, c.text.dim, c.text.layers, c.text.heads),
+      transformer_(d, c.text.dim, c.text.layers, c.text.heads, c.recompute),
       ln_final_(d, "ln_final", c.text.dim) {}
 
 TextFeatures TextEncoder::operator()(const TextBatch& t) const {

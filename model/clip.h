@@ -11,7 +11,7 @@ namespace scvd {
 // Pre-norm transformer: x += MHA(ln_1 x);  x += c_proj(QuickGELU(c_fc(ln_2 x))).
 class Transformer {
 public:
-    Transformer(const Declare&, int dim, int layers, int heads);
+    Transformer(const Declare&, int dim, int layers, int heads, bool recompute);
     Tensor operator()(Tensor x, const Seqs& seqs, bool causal) const;
 
 private:
@@ -21,7 +21,9 @@ private:
         FeedForward mlp;
         std::string name;
     };
+    static Tensor run(const Block&, const Tensor& x, const Seqs&, bool causal);
     std::deque<Block> blocks_;
+    bool recompute_;
 };
 
 // What the image encoder gives: the CLS row of every image, and all rows (CLS first) of the shared space.

@@ -39,6 +39,7 @@ struct ModelConfig {
     LossConfig loss;
     int embed = 512;       // d, width of the shared space
     int classes = 0;       // identities of the ID loss; 0: no classifier
+    bool recompute = false;  // transformer blocks keep only their input for backward
     std::string dtype = "f32";  // compute: f32 | bf16 (f64 for gradient checks)
 
     eng::PatchGeometry patches() const { return {image.height, image.width, image.patch, image.stride}; }

@@ -27,7 +27,6 @@ struct Linear {
     Linear(const Declare& d, const std::string& name, int in, int out, Init start)
         : weight(d.matrix(name + ".weight", {out, in}, start)), bias(d.vector(name + ".bias", {out}, Init::zeros())) {}
     Tensor operator()(const Tensor& x, const Tensor& residual = {}) const { return eng::linear(x, weight->use(), bias->use(), residual); }
-    Tensor gelu(const Tensor& x) const { return eng::linear_quick_gelu(x, weight->use(), bias->use()); }
 };
 
 struct LayerNorm {
@@ -57,7 +56,9 @@ struct FeedForward {
     Linear up, down;
     FeedForward(const Declare& d, const std::string& first, const std::string& second, int dim, int hidden, Init up_start, Init down_start)
         : up(d, first, dim, hidden, up_start), down(d, second, hidden, dim, down_start) {}
-    Tensor operator()(const Tensor& x, const Tensor& residual = {}) const { return down(up.gelu(x), residual); }
+    Tensor operator()(const Tensor& x, const Tensor& residual = {}) const {
+        return eng::mlp(x, up.weight->use(), up.bias->use(), down.weight->use(), down.bias->use(), residual);
+    }
 };
 
 }  // namespace scvd

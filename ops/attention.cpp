@@ -46,10 +46,19 @@ Seqs pick(Arena& arena, const Seqs& s, const std::vector<std::int32_t>& which) {
 
 namespace {
 
-struct Attrs { int heads; double scale; bool causal, shared; };
+struct Attrs {
+    int heads;
+    double scale;
+    bool causal, shared;
+    int max_q, max_k;
+    std::int64_t k_rows;
+};
 
 AttentionSeqs args_of(const Seqs& q, const Seqs& k) {
-    return {in(q.begin), in(q.len), in(q.out), in(k.begin), in(k.len), q.shared || k.shared};
+    return {in(q.begin), in(q.len), in(q.out), in(k.begin), in(k.len), q.shared || k.shared, q.max_len, k.max_len, k.total};
+}
+Attrs attrs_of(const Seqs& q, const Seqs& k, int heads, double scale, bool causal) {
+    return {heads, scale, causal, q.shared || k.shared, q.max_len, k.max_len, k.total};
 }
 double score_scale(std::int64_t width, int heads) { return 1.0 / std::sqrt(double(width / heads)); }
 
@@ -60,8 +69,8 @@ void check_rows(const char* op, const Seqs& s, std::int64_t rows, const char* si
 }
 
 // The views a backward rule rebuilds from saved(2..6): begin/len of queries and keys, packed output rows.
-AttentionSeqs saved_seqs(const Backward& b, int first, bool shared) {
-    return {in(b.saved(first)), in(b.saved(first + 1)), in(b.saved(first + 2)), in(b.saved(first + 3)), in(b.saved(first + 4)), shared};
+AttentionSeqs saved_seqs(const Backward& b, int first, const Attrs& at) {
+    return {in(b.saved(first)), in(b.saved(first + 1)), in(b.saved(first + 2)), in(b.saved(first + 3)), in(b.saved(first + 4)), at.shared, at.max_q, at.max_k, at.k_rows};
 }
 
 }  // namespace
@@ -71,7 +80,7 @@ Tensor self_attention(const Tensor& qkv, const Seqs& s, int heads, bool causal) 
     ENG_CHECK(qkv.cols() % 3 == 0 && heads > 0 && C % heads == 0, "self_attention", "qkv ", qkv.shape(), " with ", heads, " heads");
     ENG_CHECK(!s.shared && s.total == qkv.rows(), "self_attention", s.total, " rows in sequences of ", qkv.shape());
     check_rows("self_attention", s, qkv.rows(), "a");
-    const Attrs at{heads, score_scale(C, heads), causal, false};
+    const Attrs at = attrs_of(s, s, heads, score_scale(C, heads), causal);
     const Tensor y = qkv.like(Shape{s.total, C}), lse = qkv.like(Shape{s.total, heads}, stats_dtype(qkv.dtype()));
     const View v = in(qkv);
     run_attention_forward(qkv.device(), {columns(v, 0, C), columns(v, C, C), columns(v, 2 * C, C), args_of(s, s), out(y), out(lse), heads, at.scale, causal});
@@ -82,7 +91,7 @@ Tensor self_attention(const Tensor& qkv, const Seqs& s, int heads, bool causal) 
         const std::int64_t C = v.cols / 3;
         const Out d = out(b.grad(0));
         run_attention_backward(b.gout.device(), {in(b.gout), columns(v, 0, C), columns(v, C, C), columns(v, 2 * C, C), in(b.saved(1)), in(b.saved(2)),
-                                                 saved_seqs(b, 3, false), columns(d, 0, C), columns(d, C, C), columns(d, 2 * C, C), at.heads, at.scale, at.causal});
+                                                 saved_seqs(b, 3, at), columns(d, 0, C), columns(d, C, C), columns(d, 2 * C, C), at.heads, at.scale, at.causal});
     });
 }
 
@@ -98,7 +107,7 @@ static void check_cross(const char* op, const Tensor& q, const Tensor& kv, const
 Tensor cross_attention(const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads) {
     check_cross("cross_attention", q, kv, qs, ks, heads);
     const std::int64_t C = q.cols();
-    const Attrs at{heads, score_scale(C, heads), false, qs.shared || ks.shared};
+    const Attrs at = attrs_of(qs, ks, heads, score_scale(C, heads), false);
     const Tensor y = q.like(Shape{qs.total, C}), lse = q.like(Shape{qs.total, heads}, stats_dtype(q.dtype()));
     run_attention_forward(q.device(), {in(q), columns(in(kv), 0, C), columns(in(kv), C, C), args_of(qs, ks), out(y), out(lse), heads, at.scale, false});
     if (!wants_grad({&q, &kv})) return y;
@@ -108,7 +117,7 @@ Tensor cross_attention(const Tensor& q, const Tensor& kv, const Seqs& qs, const 
         const std::int64_t C = q.cols;
         const Out dkv = out(b.grad(1));
         run_attention_backward(b.gout.device(), {in(b.gout), q, columns(kv, 0, C), columns(kv, C, C), in(b.saved(2)), in(b.saved(3)),
-                                                 saved_seqs(b, 4, at.shared), out(b.grad(0)), columns(dkv, 0, C), columns(dkv, C, C), at.heads, at.scale, false});
+                                                 saved_seqs(b, 4, at), out(b.grad(0)), columns(dkv, 0, C), columns(dkv, C, C), at.heads, at.scale, false});
     });
 }
 

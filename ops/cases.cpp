@@ -51,6 +51,8 @@ void add_elementwise(std::vector<Case>& c) {
     c.push_back({"sum", {{5, 7}}, [](Arena&, In x) { return sum(x[0]); }, 35});
     c.push_back({"mean", {{193, 31}}, [](Arena&, In x) { return mean(mul(x[0], x[0])); }, 5983});
     c.push_back({"row_dot", {{5, 33}, {5, 33}}, [](Arena&, In x) { return row_dot(x[0], x[1]); }, 33});
+    c.push_back({"row_dot in fours", {{9, 64}, {9, 64}}, [](Arena&, In x) { return row_dot(x[0], x[1]); }, 64});
+    c.push_back({"transpose over tiles", {{70, 33}}, [](Arena&, In x) { return transpose(x[0]); }});
     c.push_back({"checkpoint", {{5, 16}}, [](Arena&, In x) {
         return checkpoint([](In t) { return quick_gelu(add(t[0], quick_gelu(t[0]))); }, {x[0]});
     }, 16, 3});  // four roundings in a row
@@ -62,10 +64,16 @@ void add_matrix(std::vector<Case>& c) {
     c.push_back({"linear with residual", {{17, 64}, {33, 64}, {33}, {17, 33}}, [](Arena&, In x) { return linear(x[0], x[1], x[2], x[3]); }, 64});
     c.push_back({"linear to one", {{6, 5}, {1, 5}, {1}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }});
     c.push_back({"linear_quick_gelu", {{9, 13}, {29, 13}, {29}}, [](Arena&, In x) { return linear_quick_gelu(x[0], x[1], x[2]); }, 29, 3});  // the activation of a rounded value
+    c.push_back({"mlp", {{7, 13}, {29, 13}, {29}, {11, 29}, {11}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4]); }, 29, 12});  // bf16 hidden values are rounded twice, then summed
+    c.push_back({"mlp with residual", {{193, 8}, {16, 8}, {16}, {8, 16}, {8}, {193, 8}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4], x[5]); }, 193, 12});
     c.push_back({"matmul", {{5, 11}, {11, 3}}, [](Arena&, In x) { return matmul(x[0], x[1]); }, 11});
     c.push_back({"layer_norm odd width", {{4, 31}, {31}, {31}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 31, 2});  // gradients pass two means
     c.push_back({"layer_norm one row", {{1, 5}, {5}, {5}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 16, 2});
     c.push_back({"layer_norm many rows", {{193, 64}, {64}, {64}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 193, 2});
+    c.push_back({"linear of many rows", {{300, 8}, {12, 8}, {12}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }, 300});
+    c.push_back({"linear wide and deep", {{66, 1032}, {72, 1032}}, [](Arena&, In x) { return linear(x[0], x[1]); }, 1032});
+    c.push_back({"layer_norm model width", {{9, 768}, {768}, {768}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 768, 2});
+    c.push_back({"l2_normalize in fours", {{9, 64}}, [](Arena&, In x) { return l2_normalize(x[0]); }, 64, 2});
     c.push_back({"l2_normalize", {{5, 33}}, [](Arena&, In x) { return l2_normalize(x[0]); }, 33, 2});
 }
 
@@ -81,11 +89,17 @@ void add_sequences(std::vector<Case>& c) {
         return cross_attention(x[0], x[1], uniform_seqs(a, 2, 2), uniform_seqs(a, 2, 4, 1, 5), 1);
     }, 16, 4});
     c.push_back({"gather_rows with repeats", {{5, 7}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, {4, 0, 0, 2, 4, 4})); }});
+    c.push_back({"gather_rows of many", {{6, 8}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, counted(70, 5, 6))); }});
+    c.push_back({"gather_rows of wide rows", {{3, 1060}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, {2, 0, 2})); }});
     c.push_back({"segment_max", {{11, 7}}, [](Arena& a, In x) { return segment_max(x[0], packed_seqs(a, {3, 1, 7})); }});
     c.push_back({"segment_max that skips rows", {{10, 3}}, [](Arena& a, In x) { return segment_max(x[0], uniform_seqs(a, 2, 4, 1, 5)); }});
     c.push_back({"embed_tokens", {{13, 5}, {7, 5}}, [](Arena& a, In x) {
         return embed_tokens(indices(a, {12, 3, 3, 0, 5}), indices(a, {0, 1, 2, 0, 1}), x[0], x[1]);
     }});
+    c.push_back({"embed_tokens in fours", {{13, 64}, {7, 64}}, [](Arena& a, In x) {
+        return embed_tokens(indices(a, counted(40, 5, 13)), indices(a, counted(40, 1, 7)), x[0], x[1]);
+    }});
+    c.push_back({"add_class_and_positions in fours", {{6, 64}, {64}, {4, 64}}, [](Arena&, In x) { return add_class_and_positions(x[0], x[1], x[2]); }});
     c.push_back({"add_class_and_positions", {{6, 5}, {5}, {4, 5}}, [](Arena&, In x) { return add_class_and_positions(x[0], x[1], x[2]); }});
     c.push_back({"cross_attention_map", {{6, 8}, {8, 16}}, [](Arena& a, In x) {
         const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 4});
@@ -102,6 +116,10 @@ void add_heads(std::vector<Case>& c) {
         for (const auto norm : {WeightNorm::softmax, WeightNorm::sigmoid})
             c.push_back({std::string("focus ") + (sim == Similarity::dot ? "dot " : "cosine ") + (norm == WeightNorm::softmax ? "softmax" : "sigmoid"),
                          {{3, 31}, {9, 31}}, [=](Arena& a, In x) { return focus(x[0], x[1], packed_seqs(a, {5, 1, 3}), sim, norm); }, 31, 4});
+    // More prompts than a warp has lanes.
+    c.push_back({"focus of many prompts", {{2, 32}, {41, 32}}, [](Arena& a, In x) { return focus(x[0], x[1], packed_seqs(a, {40, 1}), Similarity::cosine, WeightNorm::softmax); }, 40, 8});
+    c.push_back({"softmax_xent of many classes", {{3, 301}}, [](Arena& a, In x) { return softmax_xent(x[0], targets(a, 3, 301)); }, 301, 2});
+    c.push_back({"matching_loss of many", {{3, 139}}, [](Arena& a, In x) { return matching_loss(x[0], match_table(a, 3, 139), 1.0); }, 139, 4});
     c.push_back({"softmax_xent", {{6, 11}}, [](Arena& a, In x) { return softmax_xent(x[0], targets(a, 6, 11)); }, 11, 2});
     c.push_back({"softmax_xent one class", {{3, 1}}, [](Arena& a, In x) { return softmax_xent(scale(x[0], 1), targets(a, 3, 1)); }, 11, 2, 0, false});
     c.push_back({"matching_loss", {{7, 7}}, [](Arena& a, In x) { return matching_loss(x[0], match_table(a, 7, 7), 1.0); }, 16, 4});

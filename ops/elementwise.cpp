@@ -121,7 +121,8 @@ Tensor checkpoint(const std::function<Tensor(const std::vector<Tensor>&)>& f, co
         y = f(x);
     }
     if (!outer) return y;
-    return outer->record_thunk("checkpoint", x, y, [f](Backward& b) {
+    return outer->record_thunk("checkpoint", x, y, [f, path = scope_path()](Backward& b) {
+        const Scope scope(path);  // the second run names its ops like the first
         Tape inner;
         Recording on(&inner);
         std::vector<Tensor> leaves;

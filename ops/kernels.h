@@ -17,7 +17,7 @@ struct BroadcastArgs { View g; Out y; double s = 1; };      // y[i] = s g[0]
 struct TransposeArgs { View x; Out y; };                    // y[C,N] = x[N,C]
 struct DropoutArgs { View x; Out y; float p; std::uint64_t seed, stream; };  // kept elements times 1/(1-p)
 struct QuickGeluFwd { View x; Out y; };                     // y = x sigmoid(1.702 x)
-struct QuickGeluBwd { View dy, x; Out dx; };
+struct QuickGeluBwd { View dy, x; Out dx; };                // dx may be dy itself
 struct SumArgs { View x; Out y; double s = 1; };            // y[1] = s sum(x)
 struct DotArgs { View a, b; Out y; };                       // y[1] = sum(a * b)
 struct RowSumArgs { View x; Out y; };                       // y[C] = sum over rows of x[N,C]
@@ -33,7 +33,13 @@ struct L2NormalizeBwd { View dy, y, rnorm; Out dx; };
 
 // Sequence b of the queries is rows begin[b] .. begin[b]+len[b]-1 of q; its outputs start at row o_begin[b] of y.
 // `shared`: some rows belong to several sequences (an image that meets many texts), so dq, dk, dv sum over them.
-struct AttentionSeqs { View q_begin, q_len, o_begin, k_begin, k_len; bool shared = false; };
+// max_q, max_k: the longest lengths, k_rows: all keys together; a GPU sizes its launch by them without asking the device.
+struct AttentionSeqs {
+    View q_begin, q_len, o_begin, k_begin, k_len;
+    bool shared = false;
+    int max_q = 0, max_k = 0;
+    std::int64_t k_rows = 0;
+};
 struct AttentionFwd { View q, k, v; AttentionSeqs seqs; Out y, lse; int heads; double scale; bool causal; };
 struct AttentionBwd { View dy, q, k, v, y, lse; AttentionSeqs seqs; Out dq, dk, dv; int heads; double scale; bool causal; };
 // map[o, j] = mean over heads of the probability with which output row o looks at the j-th key of its sequence.
@@ -71,11 +77,12 @@ struct MatchingBwd { View dloss, scores, match, loss, lse; Out dscores; double s
 
 // One pass over the flat buffers (Loshchilov & Hutter, "Decoupled weight decay"): moments, master, compute copy, and
 // grad set back to zero. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
+// scalars [3], in master's dtype: what gradients are multiplied by, 1/(1-beta1^step), 1/(1-beta2^step). What changes from
+// step to step lies in memory, so that a recorded step can be replayed.
 struct AdamWArgs {
     Out master, compute, grad, m, v;
-    View lr, decay, ends;
-    float beta1, beta2, eps, grad_scale;
-    std::int64_t step;  // 1-based, for bias correction
+    View lr, decay, ends, scalars;
+    float beta1, beta2, eps;
 };
 
 constexpr int kernel_count = 0

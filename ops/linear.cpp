@@ -3,13 +3,17 @@
 namespace eng {
 namespace {
 
-// dx = g w, dw = g^T x, dbias = column sums of g; `g` is the gradient before the activation.
+// dw = g^T x, dbias = column sums of g, for the weight that is input `weight` and the bias behind it.
+void weight_backward(Backward& b, int weight, const Tensor& g, const Tensor& x) {
+    GemmArgs dw{in(g), in(x)};
+    if (b.needs(weight)) dw.c = out(b.grad(weight)), dw.ta = true, run_gemm(g.device(), dw);
+    if (b.needs(weight + 1)) run_row_sum(g.device(), {in(g), out(b.grad(weight + 1))});
+}
+// The same with dx = g w; `g` is the gradient before the activation.
 void linear_backward(Backward& b, const Tensor& g, const Tensor& x, const Tensor& w) {
-    const Device d = g.device();
-    GemmArgs dx{in(g), in(w)}, dw{in(g), in(x)};
-    if (b.needs(0)) dx.c = out(b.grad(0)), run_gemm(d, dx);
-    if (b.needs(1)) dw.c = out(b.grad(1)), dw.ta = true, run_gemm(d, dw);
-    if (b.needs(2)) run_row_sum(d, {in(g), out(b.grad(2))});
+    GemmArgs dx{in(g), in(w)};
+    if (b.needs(0)) dx.c = out(b.grad(0)), run_gemm(g.device(), dx);
+    weight_backward(b, 1, g, x);
 }
 
 void check_linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
@@ -47,6 +51,36 @@ Tensor linear_quick_gelu(const Tensor& x, const Tensor& w, const Tensor& bias) {
         const Tensor g = b.gout.like();
         run_quick_gelu_backward(g.device(), {in(b.gout), in(b.saved(2)), out(g)});
         linear_backward(b, g, b.saved(0), b.saved(1));
+    });
+}
+
+Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual) {
+    check_linear(x, w1, b1);
+    const Device d = x.device();
+    const bool record = wants_grad({&x, &w1, &b1, &w2, &b2, &residual});
+    const Tensor pre = x.like(Shape{x.rows(), w1.rows()}), y = x.like(Shape{x.rows(), w2.rows()});
+    {
+        const Tensor h = record ? pre.like() : pre;
+        check_linear(h, w2, b2);
+        ENG_CHECK(!residual.defined() || residual.shape() == y.shape(), "mlp", "residual ", residual.shape(), " beside ", y.shape());
+        GemmArgs up{in(x), in(w1), in(b1), {}, out(h), record ? out(pre) : Out{{}, Mode::skip}}, down{in(h), in(w2), in(b2), in(residual), out(y)};
+        up.tb = up.gelu = down.tb = true;
+        run_gemm(d, up), run_gemm(d, down);
+    }
+    if (!record) return y;
+    return Tape::recording->record("mlp", {x, w1, b1, w2, b2, residual}, y, {x, w1, pre, w2}, 0, [](Backward& b) {
+        const Device d = b.gout.device();
+        const Tensor& pre = b.saved(2);
+        {
+            const Tensor h = pre.like();
+            run_quick_gelu_forward(d, {in(pre), out(h)});
+            weight_backward(b, 3, b.gout, h);
+        }
+        const Tensor g = pre.like();
+        run_gemm(d, {in(b.gout), in(b.saved(3)), {}, {}, out(g)});
+        run_quick_gelu_backward(d, {in(g), in(pre), out(g)});
+        linear_backward(b, g, b.saved(0), b.saved(1));
+        if (b.needs(5)) run_scale(d, {in(b.gout), out(b.grad(5)), 1});
     });
 }
 

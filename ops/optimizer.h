@@ -17,14 +17,17 @@ public:
     // Gradient norm over all parameters, before any clipping.
     double grad_norm() const;
     // One update with the given rates; gradients are multiplied by grad_scale and set to zero afterwards.
-    void step(float clip_lr, float head_lr, float grad_scale);
+    void step(float clip_lr, float head_lr, float grad_scale) { prepare(clip_lr, head_lr, grad_scale), apply(); }
+    // Its two halves: what differs from step to step goes to the device, then the kernels, the same each time.
+    void prepare(float clip_lr, float head_lr, float grad_scale);
+    void apply();
     std::int64_t steps = 0;  // taken so far; saved and restored with the moments
     Tensor m, v, ema;        // flat, like ParamStore::master; ema undefined without it
 
 private:
     ParamStore& params_;
     AdamWOptions options_;
-    Tensor lr_, decay_, ends_;
+    Tensor lr_, decay_, ends_, scalars_;
 };
 
 }  // namespace eng

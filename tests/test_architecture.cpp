@@ -55,4 +55,27 @@ TEST(Architecture, IncludesPointDownwards) {
     EXPECT_GT(includes, 100) << "the test looked at nothing";
 }
 
+// A build without CUDA sees none of its headers, and no source asks which build it is in: CMake picks a file or its twin.
+TEST(Architecture, CudaStaysInItsFiles) {
+    int files = 0;
+    for (const char* folder : {"engine", "ops", "model", "train", "bench"})
+        for (const auto& entry : fs::recursive_directory_iterator(fs::path(SCVD_SOURCE) / folder)) {
+            const std::string path = fs::relative(entry.path(), SCVD_SOURCE).string();
+            if (!is_source(entry.path())) continue;
+            ++files;
+            const bool may = path.starts_with("ops/cuda/") || path.starts_with("bench/ladder/") || entry.path().stem().string().ends_with("_cuda");
+            std::ifstream in(entry.path());
+            for (std::string line; std::getline(in, line);) {
+                if (!may) {
+                    EXPECT_EQ(line.find("#include <cu"), std::string::npos) << path << ": " << line;
+                    EXPECT_EQ(line.find("#include \"engine/context_cuda.h"), std::string::npos) << path << ": " << line;
+                }
+                EXPECT_FALSE(line.starts_with("#if") && line.find("SCVD_CUDA") != std::string::npos) << path << ": " << line;
+                const bool wraps_asm = path == "ops/cuda/ptx.h" || path == "ops/cuda/wgmma.h";
+                EXPECT_TRUE(wraps_asm || line.find("asm volatile") == std::string::npos) << path << ": PTX belongs in ptx.h and wgmma.h";
+            }
+        }
+    EXPECT_GT(files, 100) << "the test looked at nothing";
+}
+
 }  // namespace

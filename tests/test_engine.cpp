@@ -131,7 +131,7 @@ TEST(Errors, SayOpShapesAndPlaceInTheModel) {
               }),
               "linear: x [4,768] does not fit w [3072,512] (want x[...,C] w[O,C])  [in image.block3.mlp]");
     EXPECT_EQ(message([] { run_add(Device::cuda, {}); }), "add: this binary was built without CUDA");
-    EXPECT_EQ(message([&] { Arena cuda(1 << 20, Device::cuda); }), "arena: this build has no memory on device cuda");
+    EXPECT_EQ(message([&] { Arena cuda(1 << 20, Device::cuda); }), "device: this binary was built without CUDA");
 }
 
 TEST(Numerics, NamesTheFirstOpThatIsNotFinite) {

@@ -123,6 +123,28 @@ TEST(Honesty, PairScoreDependsOnThePairAlone) {
     }
 }
 
+TEST(Model, RecomputingBlocksChangesNoBitOfTheGradientAndKeepsLess) {
+    std::size_t kept[2];
+    std::vector<char> grads[2];
+    for (const bool recompute : {false, true}) {
+        ModelConfig c = tiny_config("f32");
+        c.recompute = recompute;
+        Arena arena;
+        Scvd model(c, arena, 1);
+        eng::Tape tape;
+        eng::Recording on(&tape);
+        const LossParts loss = model.loss(tiny_pixels(arena, c, 3), {}, tiny_texts(arena, {2, 1, 3}), {0, 1, 2});
+        kept[recompute] = tape.saved_bytes();
+        Tensor one = loss.total.like();
+        *one.as<float>() = 1;
+        tape.backward(loss.total, one);
+        const char* g = model.params().grad.as<char>();
+        grads[recompute].assign(g, g + model.params().grad.bytes());
+    }
+    EXPECT_LT(kept[1], kept[0] / 2);
+    EXPECT_EQ(grads[0], grads[1]);
+}
+
 TEST(Model, AttentionMapsAndWeightsAreDistributions) {
     ModelConfig c = tiny_config("f64");
     Arena arena;

@@ -2,6 +2,7 @@
 // f32 and bf16 against f64, the same bits for any number of threads; and every kernel reached.
 #include <gtest/gtest.h>
 
+#include "engine/transfer.h"
 #include "tests/check.h"
 
 using namespace eng;
@@ -121,7 +122,8 @@ TEST(AdamW, EqualsTheFormula) {
     for (int step = 1; step <= 3; ++step) {
         const Tensor fresh = random_normal(arena, {n}, DType::f32, unsigned(10 + step));
         std::memcpy(g.raw(), fresh.raw(), g.bytes());
-        run_adamw(Device::cpu, {out(w), out(c), out(g), out(m), out(v), in(lrs), in(decays), in(ends), 0.9f, 0.99f, 1e-8f, 0.5f, step});
+        const Tensor scalars = upload<float>(arena, {3}, {0.5f, float(1 / (1 - std::pow(0.9, step))), float(1 / (1 - std::pow(0.99, step)))});
+        run_adamw(Device::cpu, {out(w), out(c), out(g), out(m), out(v), in(lrs), in(decays), in(ends), in(scalars), 0.9f, 0.99f, 1e-8f});
         for (int i = 0; i < n; ++i) {
             const double d = 0.5 * get(fresh, i), rate = lr[i >= split];
             M[i] = 0.9f * M[i] + (1 - double(0.9f)) * d, V[i] = double(0.99f) * V[i] + (1 - double(0.99f)) * d * d;

@@ -7,10 +7,12 @@
 #include "engine/parallel.h"
 #include "tests/toy_set.h"
 #include "train/checkpoint.h"
+#include "train/data/image.h"
 #include "train/data/loader.h"
 #include "train/evaluate.h"
 #include "train/loop.h"
 #include "train/search.h"
+#include "train/sheet.h"
 
 using namespace scvd;
 using namespace scvd::test;
@@ -104,6 +106,10 @@ TEST_F(Trained, SearchFindsExplainsAndWritesAPage) {
     const std::string html = render_search_page(page);
     EXPECT_EQ(html.find("<b>green</b>"), std::string::npos) << "hostile text must be escaped";
     EXPECT_EQ(write_heatmaps(page, *folder / "maps", 1).size(), page.results[0].phrases.size());
+    const auto sheet = render_sheet(page, 2);
+    const Image drawn = decode_image(std::as_bytes(std::span(sheet)), "sheet");
+    EXPECT_EQ(drawn.height, 40 + 2 * (256 + 38 + 12));
+    EXPECT_EQ(drawn.width, 12 + int(1 + page.results[0].phrases.size()) * 140);
     o.query = "  ";
     EXPECT_EQ(message([&] { search(o); }), "search: the description is empty");
 }

@@ -103,6 +103,7 @@ std::vector<Setting> settings(Config& c) {
     add("model.embed", m.embed, "d, width of the shared space");
     add("model.classes", m.classes, "identities of the ID loss; -1: those of the training split, 0: no classifier");
     add("model.dtype", m.dtype, "compute precision: f32 | bf16");
+    add("model.recompute", m.recompute, "run transformer blocks again in backward: far less memory, about a third more time");
     add("cgi.residual", m.cgi.residual, "none | self");
     add("cgi.ffn", m.cgi.ffn, "hidden width of the interaction's FFNs, in units of d");
     add("cgi.vsr", m.cgi.vsr, "textual vector from the pair or the text alone: pair | text");
@@ -140,6 +141,7 @@ std::vector<Setting> settings(Config& c) {
     add("train.seed", c.train.seed, "of parameters, order and augmentation");
     add("train.eval_every", c.train.eval_every, "epochs between validations; 0: only at the end");
     add("train.log_every", c.train.log_every, "steps between log lines");
+    add("train.save_every", c.train.save_every, "updates between checkpoints; 0: one per epoch");
     add("train.lr", c.train.lr, "learning rate of the encoders");
     add("train.head_lr", c.train.head_lr, "learning rate of the new modules");
     add("train.weight_decay", c.train.weight_decay, "decoupled weight decay");

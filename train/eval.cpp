@@ -1,5 +1,7 @@
 #include "train/eval.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "engine/io/file.h"
@@ -16,6 +18,7 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     Scvd model(c.model, arena, 1);
     const RunState state = load_checkpoint(o.weights, model, nullptr);
     const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal);
+    fmt::print(stderr, "{}", describe_skipped(data));
     const Split& split = o.split == "train" ? data.train : o.split == "val" ? data.val : data.test;
     Pictures pictures(paths_of(split), c.model.image.height, c.model.image.width, c.data.cache_mb);
     TextBank bank(c, o.bpe);

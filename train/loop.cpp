@@ -11,6 +11,7 @@
 #include "engine/io/file.h"
 #include "engine/parallel.h"
 #include "engine/transfer.h"
+#include "train/build_id.h"
 #include "train/checkpoint.h"
 #include "train/curves.h"
 #include "train/data/loader.h"
@@ -30,6 +31,7 @@ class Run {
 public:
     explicit Run(const TrainOptions& o)
         : options_(o), config_(o.config), data_(load_dataset(config_.data.root, config_.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal)), bank_(config_, o.bpe) {
+        fmt::print(stderr, "{}", describe_skipped(data_));
         if (config_.model.classes < 0) config_.model.classes = data_.train.identities;
         const auto& m = config_.model.image;
         train_pictures_ = std::make_unique<Pictures>(paths_of(data_.train), m.height, m.width, config_.data.cache_mb);
@@ -42,6 +44,7 @@ public:
         if (o.resume) state_ = load_checkpoint(file("last.safetensors"), *model_, optimizer_.get());
         else prepare_folder();
         eng::write_file(file("config.toml"), to_toml(config_));
+        eng::write_file(file("build.txt"), build_id() + "\n");
         metrics_ = std::make_unique<JsonLines>(file("metrics.jsonl"), o.resume);
         events_ = std::make_unique<EventWriter>(o.out);
     }
@@ -52,21 +55,19 @@ public:
         const std::int64_t per_epoch = std::max<std::int64_t>(1, loader.batches_per_epoch() / t.accumulate), total = per_epoch * t.epochs;
         fmt::print("{} parameters, {} pairs of {} identities, {} updates of {} pairs, {} threads\n", model_->params().numel(), items_.size(), data_.train.identities,
                    total, t.batch * t.accumulate, eng::num_threads());
-        double started = now(), window = started;
-        std::int64_t window_step = state_.step;
+        Progress progress({total, state_.step, t.batch * t.accumulate});
+        double started = now();
         while (state_.step < total && !interrupted) {
-            const auto parts = update(loader, per_epoch, total);
-            if (state_.step % t.log_every == 0 || state_.step == total) {
-                log(parts, double(state_.step - window_step) * t.batch * t.accumulate / (now() - window), per_epoch, total);
-                window = now(), window_step = state_.step;
-            }
-            const bool stop = options_.stop_after && state_.step >= options_.stop_after;
-            if (state_.step % per_epoch == 0 || state_.step == total || stop || interrupted) {
+            const LossValues parts = update(loader, per_epoch, total);
+            progress.update(state_.step, parts);
+            if (state_.step % t.log_every == 0 || state_.step == total) log(parts, progress.pairs_per_second(), per_epoch);
+            const bool stop = options_.stop_after && state_.step >= options_.stop_after, epoch_ends = state_.step % per_epoch == 0 || state_.step == total;
+            if (epoch_ends || stop || interrupted || (t.save_every && state_.step % t.save_every == 0)) {
                 state_.seconds += now() - started;
-                const std::int64_t epoch = state_.step / per_epoch;
-                if (state_.step == total || (t.eval_every && state_.step % (per_epoch * t.eval_every) == 0)) validate(epoch);
+                if (state_.step == total || (t.eval_every && state_.step % (per_epoch * t.eval_every) == 0)) progress.note(validate(state_.step / per_epoch));
                 save_checkpoint(file("last.safetensors"), config_, *model_, optimizer_.get(), state_);
-                started = window = now(), window_step = state_.step;
+                progress.pause();
+                started = now();
             }
             if (stop) return;
         }
@@ -89,9 +90,9 @@ private:
     }
 
     // One optimizer update over `accumulate` micro-batches; returns the mean of each loss part.
-    std::vector<std::pair<std::string, double>> update(Loader& loader, std::int64_t per_epoch, std::int64_t total) {
+    LossValues update(Loader& loader, std::int64_t per_epoch, std::int64_t total) {
         const auto& t = config_.train;
-        std::vector<std::pair<std::string, double>> parts;
+        LossValues parts;
         for (int micro = 0; micro < t.accumulate; ++micro) add_parts(parts, micro_batch(loader, state_.step * t.accumulate + micro));
         double scale = 1;
         if (t.clip_norm > 0) {
@@ -105,13 +106,13 @@ private:
         return parts;
     }
 
-    static void add_parts(std::vector<std::pair<std::string, double>>& sum, const std::vector<std::pair<std::string, double>>& more) {
+    static void add_parts(LossValues& sum, const LossValues& more) {
         if (sum.empty()) sum = more;
         else
             for (std::size_t i = 0; i < more.size(); ++i) sum[i].second += more[i].second;
     }
 
-    std::vector<std::pair<std::string, double>> micro_batch(Loader& loader, std::int64_t number) {
+    LossValues micro_batch(Loader& loader, std::int64_t number) {
         const auto& im = config_.model.image;
         const HostBatch host = loader.next();
         const std::int64_t B = config_.train.batch;
@@ -122,7 +123,7 @@ private:
         eng::Tape tape;
         eng::Recording on(&tape);
         const LossParts loss = model_->loss(pixels, augment, texts, host.labels);
-        std::vector<std::pair<std::string, double>> values{{"loss", eng::first_element(loss.total) / config_.train.accumulate}};
+        LossValues values{{"loss", eng::first_element(loss.total) / config_.train.accumulate}};
         for (const auto& [name, t] : loss.parts) values.push_back({name, eng::first_element(t) / config_.train.accumulate});
         ENG_CHECK(std::isfinite(values[0].second), "train", "the loss is ", values[0].second, " at update ", state_.step,
                   "; run again with --check-numerics to see which op made it so");
@@ -137,18 +138,14 @@ private:
         fmt::print("  {:>10.2f} MB  in all; step memory now {:.2f} MB\n", double(tape.saved_bytes()) / 1e6, double(step_arena_.in_use()) / 1e6);
     }
 
-    void log(const std::vector<std::pair<std::string, double>>& parts, double rate, std::int64_t per_epoch, std::int64_t total) {
-        nlohmann::json j{{"step", state_.step}, {"epoch", double(state_.step) / double(per_epoch)}, {"pairs_per_second", rate}};
-        std::string line = fmt::format("step {:>5}/{}", state_.step, total);
+    void log(const LossValues& parts, double rate, std::int64_t per_epoch) {
+        const Memory memory = process_memory();
+        nlohmann::json j{{"step", state_.step}, {"epoch", double(state_.step) / double(per_epoch)}, {"pairs_per_second", rate},
+                         {"rss_bytes", memory.rss}, {"peak_bytes", memory.peak}};
         for (const auto& [name, v] : parts) {
             j[name] = v;
-            line += fmt::format("  {} {:.4f}", name, v);
             events_->scalar("train/" + name, float(v), state_.step);
         }
-        const double left = double(total - state_.step) * config_.train.batch * config_.train.accumulate / rate;
-        const Memory memory = process_memory();
-        fmt::print("{}  {:.0f} pairs/s  eta {:.0f}:{:02.0f}  mem {:.2f} GiB (peak {:.2f})\n", line, rate, std::floor(left / 60), std::fmod(left, 60.0), double(memory.rss) / (1 << 30), double(memory.peak) / (1 << 30));
-        std::fflush(stdout);
         metrics_->write(j);
         events_->flush();
         point("loss", parts[0].second);
@@ -159,21 +156,22 @@ private:
         curves_.push_back({name, {double(state_.step)}, {y}});
     }
 
-    void validate(std::int64_t epoch) {
+    // The table of the validation split; keeps the weights if they are the best so far.
+    std::string validate(std::int64_t epoch) {
         const Scores s = score_split(*model_, config_, data_.val, *val_pictures_, bank_, config_.eval.shortlist);
         const float lambda = config_.eval.lambda >= 0 ? config_.eval.lambda : choose_lambda(s);
         auto r = report(s, "val", data_.val.identities, lambda);
         const auto& best_stage = r["t2i"].contains("fused") ? r["t2i"]["fused"] : r["t2i"]["global"];
         const double mAP = best_stage["mAP"];
-        fmt::print("{}", table(r));
         events_->scalar("val/R1", best_stage["R1"].get<float>(), state_.step);
         events_->scalar("val/mAP", float(mAP), state_.step);
         point("val R@1", best_stage["R1"]);
         r["step"] = state_.step;
         metrics_->write(r);
-        if (mAP <= state_.best) return;
+        if (mAP <= state_.best) return table(r);
         state_.best = mAP, state_.best_epoch = epoch, state_.lambda = lambda;
         save_checkpoint(file("best.safetensors"), config_, *model_, optimizer_.get(), state_, true);
+        return table(r);
     }
 
     const TrainOptions& options_;

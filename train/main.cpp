@@ -1,20 +1,24 @@
 // The binary: subcommands only collect options; the work is done by the functions they call.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "engine/device.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
 #include "model/semantics/deconstructor.h"
+#include "train/build_id.h"
 #include "train/checkpoint.h"
 #include "train/cli_deconstruct.h"
 #include "train/eval.h"
 #include "train/loop.h"
 #include "train/search.h"
+#include "train/sheet.h"
 #include "train/synth/synth.h"
 
 using namespace scvd;
@@ -31,7 +35,7 @@ struct ConfigArgs {
         app->add_option("--config", name, "preset (demo | small | vit-b16) or a TOML file")->capture_default_str();
         Config defaults;
         for (const Setting& s : settings(defaults))
-            app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings");
+            app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings")->take_last();
     }
     Config resolve() const {
         Config c;
@@ -44,6 +48,11 @@ struct ConfigArgs {
             if (const auto it = overrides.find(s.key); it != overrides.end()) s.set(it->second);
     }
 };
+
+void add_device(CLI::App* cmd) {
+    cmd->add_option_function<std::string>("--device", [](const std::string& d) { eng::default_device = d == "cuda" ? eng::Device::cuda : eng::Device::cpu; },
+                                          "where to compute: cpu | cuda (default: cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
+}
 
 void add_synth(CLI::App& app) {
     auto* cmd = app.add_subcommand("synth", "Make a synthetic set of pedestrians with captions and phrase regions");
@@ -70,6 +79,7 @@ void add_train(CLI::App& app) {
     auto o = std::make_shared<TrainOptions>();
     auto c = std::make_shared<ConfigArgs>();
     c->add_to(cmd);
+    add_device(cmd);
     cmd->add_option("--data", c->overrides["data.root"], "data set folder (RSTPReid layout)");
     cmd->add_option("--out", o->out, "run folder")->required();
     cmd->add_option("--init", o->init, "start from the weights of this checkpoint");
@@ -96,6 +106,7 @@ void add_train(CLI::App& app) {
 void add_eval(CLI::App& app) {
     auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split; localisation where regions are known");
     auto o = std::make_shared<EvalOptions>();
+    add_device(cmd);
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--data", o->data, "data set folder (default: the one it was trained on)");
     cmd->add_option("--split", o->split, "train | val | test")->capture_default_str()->check(CLI::IsMember({"train", "val", "test"}));
@@ -111,6 +122,7 @@ void add_index(CLI::App& app) {
     auto* cmd = app.add_subcommand("index", "Index a folder of pictures for search");
     auto o = std::make_shared<IndexOptions>();
     cmd->add_option("folder", o->folder, "pictures, subfolders included")->required();
+    add_device(cmd);
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--out", o->out, "index file")->required();
     cmd->add_flag("--skip-bad", o->skip_bad, "leave out pictures that cannot be decoded");
@@ -118,6 +130,7 @@ void add_index(CLI::App& app) {
 }
 
 void add_search_options(CLI::App* cmd, SearchOptions& o) {
+    add_device(cmd);
     cmd->add_option("query", o.query, "the description, in quotes")->required();
     cmd->add_option("--index", o.index, "index file")->required();
     cmd->add_option("--weights", o.weights, "checkpoint (default: the one that made the index)");
@@ -147,23 +160,61 @@ void add_search(CLI::App& app) {
 }
 
 void add_explain(CLI::App& app) {
-    struct Options { SearchOptions search; std::string out; int results = 1; };
+    struct Options { SearchOptions search; std::string out, sheet; int results = 1; };
     auto* cmd = app.add_subcommand("explain", "Write TVL's heat map of every phrase for the best results as PNG");
     auto o = std::make_shared<Options>();
     add_search_options(cmd, o->search);
     cmd->add_option("--out", o->out, "folder for the pictures")->required();
+    cmd->add_option("--sheet", o->sheet, "all of them on one labelled PNG too");
     cmd->add_option("--results", o->results, "how many results to explain")->capture_default_str();
     cmd->callback([o] {
         o->search.top = std::max(o->search.top, o->results);
-        for (const auto& p : write_heatmaps(search(o->search), o->out, o->results)) fmt::print("{}\n", p);
+        const SearchPage page = search(o->search);
+        for (const auto& p : write_heatmaps(page, o->out, o->results)) fmt::print("{}\n", p);
+        if (o->sheet.empty()) return;
+        const auto png = render_sheet(page, o->results);
+        eng::write_file(o->sheet, std::as_bytes(std::span(png)));
+        fmt::print("{}\n", o->sheet);
     });
+}
+
+// The sentence for a word that is no command, or an option that its command does not have; "" when neither is the fault.
+std::string unknown_word(const CLI::App& app, int argc, char** argv) {
+    std::vector<std::string> commands;
+    for (const CLI::App* c : app.get_subcommands({})) commands.push_back(c->get_name());
+    const CLI::App* command = nullptr;
+    for (int i = 1; i < argc; ++i) {
+        const std::string word = argv[i], name = word.substr(0, word.find('='));
+        if (!command) {
+            if (word == "--cpu-threads") ++i;  // and its value
+            if (word.rfind("-", 0) == 0) continue;
+            if (std::find(commands.begin(), commands.end(), word) == commands.end())
+                return fmt::format("unknown command \"{}\"; did you mean \"{}\"?", word, nearest(word, commands));
+            command = app.get_subcommand(word);
+        } else if (name.rfind("--", 0) == 0 && !command->get_option_no_throw(name)) {
+            std::vector<std::string> options;
+            for (const CLI::Option* o : command->get_options()) options.push_back("--" + (o->get_lnames().empty() ? "" : o->get_lnames()[0]));
+            return fmt::format("{}: unknown option {}; did you mean {}?", command->get_name(), name, nearest(name, options));
+        }
+    }
+    return "";
+}
+
+// libgomp decides before main() how long idle threads spin, and by default that is so long that a second program on the
+// same cores brings both to a crawl (35 times slower was seen); a short spin costs about 3 % on a quiet machine.
+void start_again_with_short_spins(char** argv) {
+    if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+    setenv("GOMP_SPINCOUNT", "10000", 1);
+    execv("/proc/self/exe", argv);  // returns only if it fails, and then nothing but the spinning is lost
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+    start_again_with_short_spins(argv);
     CLI::App app{"scvd: find a person in a gallery of photographs from a sentence"};
     app.require_subcommand(1);
+    app.set_version_flag("--version", build_id());
     app.set_help_all_flag("--help-all", "help of every subcommand");
     int threads = 0;
     app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
@@ -171,7 +222,10 @@ int main(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-        return app.exit(e);
+        const std::string unknown = e.get_exit_code() ? unknown_word(app, argc, argv) : "";
+        if (unknown.empty()) return app.exit(e);
+        fmt::print(stderr, "scvd: {}\n", unknown);
+        return 1;
     } catch (const std::exception& e) {
         fmt::print(stderr, "scvd: {}\n", e.what());
         return 1;

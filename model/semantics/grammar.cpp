@@ -122,6 +122,7 @@ std::size_t Grammar::relative(std::size_t i) {
         subjects_.assign(1, last_item_);
         if (both && group_.size() > 1) subjects_ = group_;
     }
+    if (at(i).text == "thats" || at(i).text == "whos") return be_at(i);  // "a top thats white"
     return i + 1;
 }
 

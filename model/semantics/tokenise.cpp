@@ -190,8 +190,8 @@ bool is_singular_of_known(Token& t, const Lexicon& lexicon) {
     const std::size_t n = t.text.copy(plural.data(), plural.size());
     plural[n] = 's';
     const Entry* e = lexicon.find({plural.data(), n + 1});
-    if (!e || !e->classes) return false;
-    t.classes = e->classes;
+    if (!e || !e->is_noun()) return false;  // "bears" is a verb, and says nothing of a bear
+    t.classes = e->classes & noun;
     t.flags = e->flags & ~std::uint32_t{f_plural};
     t.rule = Rule::singular;
     return true;
@@ -203,7 +203,7 @@ const Entry* whole_of_halves(const Token& a, const Token& b, const Lexicon& lexi
     std::array<char, 48> joined;
     if (!a.word || !b.word || a.text.size() < 3 || b.text.size() < 3 || a.text.size() + b.text.size() > joined.size()) return nullptr;
     if (a.is(preposition | determiner | conj | neg | be | have | pronoun | people | scope)) return nullptr;
-    if (a.classes && b.is(scope)) return nullptr;  // "rain boots" are fine as they are
+    if (a.is(modifier) || (a.classes && b.is(scope))) return nullptr;  // "rain boots" are fine as they are
     std::size_t n = a.text.copy(joined.data(), joined.size());
     n += b.text.copy(joined.data() + n, joined.size() - n);
     const Entry* e = lexicon.find({joined.data(), n});

@@ -11,8 +11,8 @@ template <class A>
 void adamw_typed(const AdamWArgs& a) {
     A *w = ptr<A>(a.master), *g = ptr<A>(a.grad), *m = ptr<A>(a.m), *v = ptr<A>(a.v);
     bf16* c = a.compute.dtype == DType::bf16 ? ptr<bf16>(a.compute) : nullptr;
-    const A b1 = A(a.beta1), b2 = A(a.beta2), gs = A(a.grad_scale), eps = A(a.eps);
-    const A c1 = A(1) / (A(1) - std::pow(b1, A(a.step))), c2 = A(1) / (A(1) - std::pow(b2, A(a.step)));
+    const A b1 = A(a.beta1), b2 = A(a.beta2), gs = ptr<A>(a.scalars)[0], eps = A(a.eps);
+    const A c1 = ptr<A>(a.scalars)[1], c2 = ptr<A>(a.scalars)[2];
     std::int64_t begin = 0;
     for (std::int64_t s = 0; s < a.ends.numel(); ++s) {
         const std::int64_t first = begin, n = ptr<std::int32_t>(a.ends)[s] - begin;

@@ -1,0 +1,93 @@
+# The kernels on the CPU. The emulator needs CUDA's headers, not a driver and not nvcc.
+find_path(CUDA_HEADERS cuda_bf16.h HINTS ${CUDA_ROOT}/include)
+if(NOT CUDA_HEADERS OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  message(STATUS "Emulated CUDA kernels: not tested here (they need g++ and CUDA's headers, looked for in ${CUDA_ROOT}/include)")
+  return()
+endif()
+
+file(GLOB CUEMU_SRC CONFIGURE_DEPENDS tests/cuemu/*.cpp)
+list(FILTER CUEMU_SRC EXCLUDE REGEX "backing_emulated")  # a program gets that or engine/backing_cuda.cpp
+
+# emulated_objects(NAME SOURCES.. ALL flags.. KERNEL flags..): the .cu files enter through generated one-line .cpp files,
+# so that they keep CMake's CUDA language for nvcc.
+function(emulated_objects name)
+  cmake_parse_arguments(E "" "" "SOURCES;FLAGS" ${ARGN})
+  set(wrapped)
+  foreach(f ${E_SOURCES})
+    get_filename_component(stem ${f} NAME_WE)
+    set(w ${CMAKE_BINARY_DIR}/${name}/${stem}.cpp)
+    file(CONFIGURE OUTPUT ${w} CONTENT "#include \"${f}\"\n")
+    list(APPEND wrapped ${w})
+  endforeach()
+  add_library(${name} OBJECT ${wrapped})
+  target_compile_options(${name} PRIVATE ${E_FLAGS})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
+  target_include_directories(${name} SYSTEM PUBLIC ${CUDA_HEADERS})
+  target_compile_options(${name} PRIVATE -g1 -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-psabi -fno-strict-aliasing)
+endfunction()
+
+set(cuemu_plain_all -O2)
+set(cuemu_plain_kernel)
+set(cuemu_asan_all -O2 -fsanitize=address -fno-omit-frame-pointer)
+set(cuemu_asan_kernel -O1 -fsanitize=undefined -fno-sanitize-recover=undefined)
+set(cuemu_check_all -O2 -DCUEMU_CHECK=1)
+set(cuemu_check_kernel -O1 -fsanitize=thread)
+
+foreach(b plain asan check)
+  add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp)
+  target_include_directories(cuemu_${b} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
+  target_include_directories(cuemu_${b} SYSTEM PUBLIC ${CUDA_HEADERS})
+  target_compile_options(cuemu_${b} PRIVATE ${cuemu_${b}_all} -g1 -Wall -Wextra -Werror -Wno-psabi -fno-strict-aliasing)
+  target_link_libraries(cuemu_${b} PUBLIC Threads::Threads)
+  if(b STREQUAL "asan")
+    target_link_options(cuemu_${b} PUBLIC -fsanitize=address,undefined)
+  endif()
+
+  add_library(cuemu_memory_${b} OBJECT tests/cuemu/backing_emulated.cpp)
+  target_link_libraries(cuemu_memory_${b} PUBLIC cuemu_${b})
+  target_compile_options(cuemu_memory_${b} PRIVATE ${cuemu_${b}_all} -g1 -Wall -Wextra -Werror)
+
+  emulated_objects(ops_cuda_emulated_${b} SOURCES ${CUDA_SRC} FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
+  target_sources(ops_cuda_emulated_${b} PRIVATE ${CUDA_MISSING})
+
+  foreach(t conformance clean bugs)
+    emulated_objects(cuemu_${t}_${b}_objects SOURCES ${CMAKE_SOURCE_DIR}/tests/cuemu/${t}.cu FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
+    add_executable(cuemu_${t}_${b})
+    target_link_libraries(cuemu_${t}_${b} PRIVATE cuemu_${t}_${b}_objects cuemu_memory_${b} cuemu_${b})
+  endforeach()
+  foreach(t ${SCVD_KERNEL_TESTS})
+    add_executable(${t}_${b} tests/${t}.cpp)
+    target_link_libraries(${t}_${b} PRIVATE cases ops_cuda_emulated_${b} cuemu_memory_${b} cuemu_${b} GTest::gtest_main)
+  endforeach()
+endforeach()
+
+# Every kernel of the sources is launched by a case; a short training run is the same on both devices.
+foreach(t test_parity_coverage test_cuda_train)
+  add_executable(${t}_plain tests/${t}.cpp)
+  target_compile_definitions(${t}_plain PRIVATE SCVD_SOURCE="${CMAKE_SOURCE_DIR}")
+  target_link_libraries(${t}_plain PRIVATE train cases ops_cuda_emulated_plain cuemu_memory_plain cuemu_plain GTest::gtest_main)
+  add_test(NAME ${t} COMMAND ${t}_plain)
+endforeach()
+
+# The GPU arena itself, on the emulated driver.
+add_executable(test_cuda_memory_plain tests/test_cuda_memory.cpp engine/backing_cuda.cpp)
+target_link_libraries(test_cuda_memory_plain PRIVATE cases ops_cuda_emulated_plain cuemu_plain GTest::gtest_main)
+add_test(NAME test_cuda_memory COMMAND test_cuda_memory_plain)
+
+# Each program in order, and under a few random schedules; scripts/nightly.sh runs more of them.
+foreach(b plain asan check)
+  foreach(t cuemu_conformance cuemu_clean ${SCVD_KERNEL_TESTS})
+    add_test(NAME ${t}_${b} COMMAND ${t}_${b})
+    foreach(seed 1 2 3)
+      add_test(NAME ${t}_${b}_seed${seed} COMMAND ${t}_${b})
+      set_tests_properties(${t}_${b}_seed${seed} PROPERTIES ENVIRONMENT
+        "CUEMU_ORDER=random;CUEMU_ASYNC=random;CUEMU_SEED=${seed};OMP_WAIT_POLICY=passive")
+    endforeach()
+  endforeach()
+endforeach()
+
+# Planted bugs: each is noticed by some build, and its correct twin by none.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_test(NAME cuemu_bugs COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuemu/run_bugs.py ${CMAKE_BINARY_DIR} --seeds 2)
+endif()

@@ -1,0 +1,63 @@
+// AdamW over the flat buffers (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019), in one pass:
+//
+//   m = b1 m + (1-b1) g    v = b2 v + (1-b2) g^2    w = (1 - lr decay) w - lr m^ / (sqrt(v^) + eps)    bf16 copy of w; g = 0
+//
+// Work split   a thread per four neighbours; it finds their segment (a parameter with its own rate and decay) by bisection
+//              in `ends`, which stays in L1. Segments of the real buffers end at multiples of 128, so a vector of four
+//              lies in one; the last elements of a segment that does not are taken one by one.
+// Traffic      reads w, g, m, v and writes w, g, m, v and the copy: 34 bytes an element, 15 FLOPs: bound by memory.
+// Numerics     f32 masters and moments, the copy is rounded to nearest.
+// Determinism  one owner per element.
+// Limits       fewer than 2^31 elements (`ends` is i32); copy bf16, or the master itself.
+#include "ops/cuda/kernel.h"
+
+namespace eng::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+__device__ int segment_of(const View& ends, std::int64_t i) {  // the first s with i < ends[s]
+    int low = 0, high = int(ends.numel()) - 1;
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (i < ptr<std::int32_t>(ends)[mid]) high = mid;
+        else low = mid + 1;
+    }
+    return low;
+}
+
+template <int V> __device__ void update(const AdamWArgs& a, std::int64_t i) {
+    const float* scalar = ptr<float>(a.scalars);
+    const int s = segment_of(a.ends, i);
+    const float lr = ptr<float>(a.lr)[s], keep = 1.f - lr * ptr<float>(a.decay)[s];
+    Vec<float, V> w = read<V>(ptr<float>(a.master) + i), m = read<V>(ptr<float>(a.m) + i), v = read<V>(ptr<float>(a.v) + i);
+    const Vec<float, V> g = read<V>(ptr<float>(a.grad) + i);
+#pragma unroll
+    for (int j = 0; j < V; ++j) {
+        const float d = g[j] * scalar[0];
+        m[j] = a.beta1 * m[j] + (1.f - a.beta1) * d;
+        v[j] = a.beta2 * v[j] + (1.f - a.beta2) * d * d;
+        w[j] = keep * w[j] - lr * (m[j] * scalar[1]) / (sqrtf(v[j] * scalar[2]) + a.eps);
+    }
+    write(ptr<float>(a.master) + i, false, w);
+    write(ptr<float>(a.m) + i, false, m);
+    write(ptr<float>(a.v) + i, false, v);
+    write(ptr<float>(a.grad) + i, false, Vec<float, V>{});
+    if (a.compute.dtype == DType::bf16) write(ptr<bf16>(a.compute) + i, false, w);
+}
+
+__global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWArgs a) {
+    const std::int64_t n = a.master.numel(), i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * 4;
+    if (i >= n) return;
+    if (i + 4 <= n && segment_of(a.ends, i) == segment_of(a.ends, i + 3)) return update<4>(a, i);
+    for (std::int64_t k = i; k < n && k < i + 4; ++k) update<1>(a, k);
+}
+
+}  // namespace
+
+void adamw(const AdamWArgs& a) {
+    ENG_CHECK(a.master.dtype == DType::f32, "adamw", "CUDA keeps masters in f32, not in ", name_of(a.master.dtype));
+    launch<adamw_kernel>({ceil_div(a.master.numel(), kThreads * 4), kThreads}, a);
+}
+
+}  // namespace eng::cuda

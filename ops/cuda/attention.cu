@@ -1,0 +1,140 @@
+// Attention: which kernel, the row sums of the backward pass, rows that no sequence owns, and the map of probabilities.
+//
+// Work split   delta: a warp per (row, head). Map: a block per output row, a thread per key, heads one after another.
+// Traffic      delta reads y and dy once. The map reads a sequence's keys once per output row: it is made for pictures.
+// Numerics     f32 throughout.
+#include "ops/cuda/attention.h"
+
+#include "ops/cuda/tile.h"
+
+namespace eng::cuda {
+namespace {
+
+template <class T>
+__global__ __launch_bounds__(256) void delta_kernel(AttentionBwd a, float* __restrict__ delta) {
+    const std::int64_t i = std::int64_t(blockIdx.x) * 8 + threadIdx.x / 32;
+    if (i >= a.y.rows * a.heads) return;
+    const std::int64_t r = i / a.heads, D = a.y.cols / a.heads, col = i % a.heads * D;
+    float s = 0;
+    for (std::int64_t d = threadIdx.x % 32; d < D; d += 32) s += float(row<T>(a.dy, r)[col + d]) * float(row<T>(a.y, r)[col + d]);
+    s = warp_sum(s);
+    if (threadIdx.x % 32 == 0) delta[i] = s;
+}
+
+__global__ __launch_bounds__(256) void clear_kernel(Out o) {
+    const std::int64_t i = std::int64_t(blockIdx.x) * 256 + threadIdx.x;
+    if (i < o.rows * o.cols) emit(o, i / o.cols * o.pitch + i % o.cols, 0.0f);
+}
+
+// The larger or the sum of v over 128 threads, in every thread.
+template <bool SUM>
+PTX_INLINE float block_reduce(float v) {
+    GPU_SHARED(part, float[4]);
+    v = SUM ? warp_sum(v) : warp_max(v);
+    __syncthreads();  // the previous call's readers are done with part
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+    __syncthreads();  // part is complete
+    return SUM ? part[0] + part[1] + part[2] + part[3] : fmaxf(fmaxf(part[0], part[1]), fmaxf(part[2], part[3]));
+}
+
+// map[o, j] += p / heads; a thread owns keys j = thread, thread + 128, ... and keeps their scores in shared memory.
+template <class T>
+__global__ __launch_bounds__(128) void map_kernel(AttentionMapArgs a) {
+    GPU_DYN_SHARED(float, score);
+    const int i = int(blockIdx.x % a.seqs.max_q), D = int(a.q.cols / a.heads);
+    const Seq s = seq_at(a.seqs, int(blockIdx.x / a.seqs.max_q));
+    if (i >= s.nq) return;
+    const std::int64_t at = std::int64_t(s.o + i) * a.map.pitch;
+    for (int h = 0; h < a.heads; ++h) {
+        const T* q = row<T>(a.q, s.q + i) + h * D;
+        float top = -INFINITY, sum = 0;
+        for (int j = threadIdx.x; j < s.nk; j += 128) {
+            const T* k = row<T>(a.k, s.k + j) + h * D;
+            float x = 0;
+            for (int d = 0; d < D; ++d) x += float(q[d]) * float(k[d]);
+            score[j] = x * float(a.scale), top = fmaxf(top, score[j]);
+        }
+        top = block_reduce<false>(top);
+        for (int j = threadIdx.x; j < s.nk; j += 128) sum += score[j] = expf(score[j] - top);
+        sum = block_reduce<true>(sum);
+        for (int j = threadIdx.x; j < s.nk; j += 128) {
+            Out o = a.map;
+            o.mode = h ? Mode::accumulate : a.map.mode;
+            emit(o, at + j, score[j] / (sum * float(a.heads)));
+        }
+    }
+}
+
+// Head width 64 on tensor cores: every row of a head starts at 16 bytes.
+bool wide_rows(std::initializer_list<const View*> views, int heads) {
+    for (const View* v : views)
+        if (v->p && (v->dtype != DType::bf16 || !whole_chunks(v->p, v->pitch) || v->cols != heads * 64)) return false;
+    return true;
+}
+// Arguments made by hand may leave the longest lengths out.
+template <class Args>
+Args with_lengths(Args a) {
+    ENG_CHECK(a.q.rows < (std::int64_t(1) << 30) && a.k.rows < (std::int64_t(1) << 30), "attention", a.q.rows, " query and ", a.k.rows, " key rows are too many");
+    if (!a.seqs.max_q) a.seqs.max_q = int(a.q.rows);
+    if (!a.seqs.max_k) a.seqs.max_k = int(a.k.rows);
+    return a;
+}
+constexpr int kWhole = 256;  // rows of a head that fit into shared memory: 128 bytes each, two or four matrices
+
+}  // namespace
+
+bool can_run(AttentionKernel kernel, const AttentionFwd& a) {
+    if (kernel == AttentionKernel::any) return true;
+    return wide_rows({&a.q, &a.k, &a.v, &a.y}, a.heads) && (kernel == AttentionKernel::tiled || (a.seqs.max_k && a.seqs.max_k <= kWhole));
+}
+bool can_run(AttentionKernel kernel, const AttentionBwd& a) {
+    if (kernel == AttentionKernel::any) return true;
+    const auto grad = [](const Out& o) { return static_cast<const View*>(&o); };
+    if (!wide_rows({&a.q, &a.k, &a.v, &a.y, &a.dy, grad(a.dq), grad(a.dk), grad(a.dv)}, a.heads)) return false;
+    return kernel == AttentionKernel::tiled || (!a.seqs.shared && a.seqs.max_q && a.seqs.max_k && std::max(a.seqs.max_q, a.seqs.max_k) <= kWhole);
+}
+
+template <class Args>
+static void run_one(AttentionKernel kernel, const Args& given) {
+    const Args a = with_lengths(given);
+    if (!a.seqs.q_begin.numel()) return;
+    ENG_CHECK(can_run(kernel, a), "attention", "kernel ", int(kernel), " cannot run heads of ", a.q.cols / a.heads, " in ", name_of(a.q.dtype));
+    kernel == AttentionKernel::whole ? attention_whole(a) : kernel == AttentionKernel::tiled ? attention_tiled(a) : attention_any(a);
+}
+template <class Args>
+static AttentionKernel best(const Args& a) {
+    return can_run(AttentionKernel::whole, a) ? AttentionKernel::whole : can_run(AttentionKernel::tiled, a) ? AttentionKernel::tiled : AttentionKernel::any;
+}
+
+void run_attention_kernel(AttentionKernel kernel, const AttentionFwd& a) { run_one(kernel, a); }
+void run_attention_kernel(AttentionKernel kernel, const AttentionBwd& a) {
+    if (!a.seqs.shared) {  // blocks own the rows of sequences; are there others?
+        if (a.y.rows != a.q.rows) clear_rows(a.dq);
+        if (a.seqs.k_rows != a.k.rows) clear_rows(a.dk), clear_rows(a.dv);
+    }
+    run_one(kernel, a);
+}
+void attention_forward(const AttentionFwd& a) { run_attention_kernel(best(a), a); }
+void attention_backward(const AttentionBwd& a) { run_attention_kernel(best(a), a); }
+
+void clear_rows(const Out& o) {
+    if (o.mode == Mode::write) launch<clear_kernel>({dim3(ceil_div(o.rows * o.cols, 256)), dim3(256)}, o);
+}
+
+void attention_delta(const AttentionBwd& a, float* delta) {
+    dispatch(a.q.dtype, "attention", [&](auto tag) {
+        launch<delta_kernel<decltype(tag)>>({dim3(ceil_div(a.y.rows * a.heads, 8)), dim3(256)}, a, delta);
+    });
+}
+
+void attention_map(const AttentionMapArgs& given) {
+    const AttentionMapArgs a = with_lengths(given);
+    clear_rows(a.map);
+    const std::size_t smem = std::size_t(a.seqs.max_k) * sizeof(float);
+    ENG_CHECK(smem <= 96 * 1024, "attention_map", "of ", a.seqs.max_k, " keys (want at most ", 96 * 1024 / sizeof(float), ")");
+    dispatch(a.q.dtype, "attention_map", [&](auto tag) {
+        launch<map_kernel<decltype(tag)>>({dim3(unsigned(a.seqs.q_begin.numel() * a.seqs.max_q)), dim3(128), smem}, a);
+    });
+}
+
+}  // namespace eng::cuda

@@ -1,0 +1,27 @@
+#pragma once
+// What the launchers ask of the card: how many blocks fill it, and which instructions it has.
+#include "ops/cuda/gpu.h"
+
+namespace eng::cuda {
+
+struct Chip {
+    int sms = 0;           // multiprocessors
+    bool hopper = false;   // TMA and wgmma: compute capability 9.x
+};
+
+inline const Chip& chip() {
+#if GPU_EMULATED
+    static const Chip c{4, true};  // few enough that persistent kernels go round more than once
+#else
+    static const Chip c = [] {
+        int device = 0, sms = 0, major = 0;
+        CUDA_CHECK(cudaGetDevice(&device));
+        CUDA_CHECK(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device));
+        CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+        return Chip{sms, major == 9};
+    }();
+#endif
+    return c;
+}
+
+}  // namespace eng::cuda

@@ -1,0 +1,107 @@
+#pragma once
+// What happens to a finished element of a matrix product: bias, residual, activation, sum with what is there, store.
+// All GEMM kernels end here, so that a product has the same meaning whichever of them computed it.
+#include "ops/cuda/kernel.h"
+#include "ops/cuda/ptx.h"
+
+namespace eng::cuda {
+
+struct Epilogue {
+    void *c = nullptr, *pre = nullptr;                    // [m,n]; pre: the value before the activation, or null
+    const void *bias = nullptr, *residual = nullptr;      // [n], [m,n], or null
+    std::int64_t m = 0, n = 0;
+    bool c_bf16 = false, bias_bf16 = false, residual_bf16 = false;  // else f32; pre is as c
+    bool accumulate = false, gelu = false;
+    bool wide = false;  // every group of eight columns starts at 16 bytes in every matrix
+};
+
+// v = x[i .. i+W), in accesses of 16 bytes (8 for four bf16)
+template <int W>
+PTX_INLINE void read(const void* x, bool narrow, std::int64_t i, float (&v)[W]) {
+    if (narrow) {
+        const auto* p = reinterpret_cast<const unsigned*>(static_cast<const bf16*>(x) + i);
+        unsigned w[W / 2];
+        if constexpr (W == 8) {
+            const uint4 u = *reinterpret_cast<const uint4*>(p);
+            w[0] = u.x, w[1] = u.y, w[2] = u.z, w[3] = u.w;
+        } else {
+            const uint2 u = *reinterpret_cast<const uint2*>(p);
+            w[0] = u.x, w[1] = u.y;
+        }
+        for (int j = 0; j < W / 2; ++j)
+            v[2 * j] = __uint_as_float(w[j] << 16), v[2 * j + 1] = __uint_as_float(w[j] & 0xffff0000u);
+    } else {
+        for (int j = 0; j < W; j += 4) {
+            const float4 f = *reinterpret_cast<const float4*>(static_cast<const float*>(x) + i + j);
+            v[j] = f.x, v[j + 1] = f.y, v[j + 2] = f.z, v[j + 3] = f.w;
+        }
+    }
+}
+template <int W>
+PTX_INLINE void write(void* x, bool narrow, std::int64_t i, const float (&v)[W]) {
+    if (narrow) {
+        auto* p = static_cast<bf16*>(x) + i;
+        if constexpr (W == 8)
+            *reinterpret_cast<uint4*>(p) = make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]),
+                                                      pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
+        else
+            *reinterpret_cast<uint2*>(p) = make_uint2(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]));
+    } else {
+        for (int j = 0; j < W; j += 4)
+            *reinterpret_cast<float4*>(static_cast<float*>(x) + i + j) = make_float4(v[j], v[j + 1], v[j + 2], v[j + 3]);
+    }
+}
+PTX_INLINE float read1(const void* x, bool narrow, std::int64_t i) {
+    return narrow ? __bfloat162float(static_cast<const bf16*>(x)[i]) : static_cast<const float*>(x)[i];
+}
+PTX_INLINE void write1(void* x, bool narrow, std::int64_t i, float v) {
+    if (narrow) static_cast<bf16*>(x)[i] = __float2bfloat16(v);
+    else static_cast<float*>(x)[i] = v;
+}
+
+// The activation sees the value that `pre` keeps, rounded to its type: the backward pass starts from the same number.
+PTX_INLINE float rounded(float v, bool narrow) { return narrow ? __bfloat162float(__float2bfloat16(v)) : v; }
+PTX_INLINE float quick_gelu_of(float v) { return __fdividef(v, 1.0f + expf(-1.702f * v)); }
+
+PTX_INLINE void emit1(const Epilogue& e, std::int64_t at, std::int64_t col, float v) {
+    if (e.bias) v += read1(e.bias, e.bias_bf16, col);
+    if (e.residual) v += read1(e.residual, e.residual_bf16, at);
+    if (e.accumulate) v += read1(e.c, e.c_bf16, at);
+    if (e.gelu) {
+        v = rounded(v, e.c_bf16);
+        if (e.pre) write1(e.pre, e.c_bf16, at, v);
+        v = quick_gelu_of(v);
+    }
+    write1(e.c, e.c_bf16, at, v);
+}
+
+template <int W>
+PTX_INLINE void add_to(float (&v)[W], const void* x, bool narrow, std::int64_t i) {
+    float y[W];
+    read(x, narrow, i, y);
+    for (int j = 0; j < W; ++j) v[j] += y[j];
+}
+
+// Columns col .. col+W of one row, col a multiple of W; what lies outside of the matrix is dropped.
+template <int W>
+PTX_INLINE void emit(const Epilogue& e, std::int64_t row, std::int64_t col, float (&v)[W]) {
+    if (row >= e.m || col >= e.n) return;
+    const std::int64_t at = row * e.n + col;
+    if (!e.wide) {
+#pragma unroll
+        for (int j = 0; j < W; ++j)
+            if (col + j < e.n) emit1(e, at + j, col + j, v[j]);
+        return;
+    }
+    if (e.bias) add_to(v, e.bias, e.bias_bf16, col);
+    if (e.residual) add_to(v, e.residual, e.residual_bf16, at);
+    if (e.accumulate) add_to(v, e.c, e.c_bf16, at);
+    if (e.gelu) {
+        for (int j = 0; j < W; ++j) v[j] = rounded(v[j], e.c_bf16);
+        if (e.pre) write(e.pre, e.c_bf16, at, v);
+        for (int j = 0; j < W; ++j) v[j] = quick_gelu_of(v[j]);
+    }
+    write(e.c, e.c_bf16, at, v);
+}
+
+}  // namespace eng::cuda

@@ -1,0 +1,109 @@
+// Matrix product: which kernel, how many splits of k, and the sum over splits.
+//
+// Work split   sum_splits_kernel: one thread per eight elements (one where rows are not whole 16 bytes).
+// Traffic      of the splits: 4 m n bytes written and read per split, beside the operands' 2 (m + n) k.
+// Determinism  the splits of an element are added in order; their number depends on shape and card alone.
+#include "ops/cuda/gemm.h"
+
+#include <algorithm>
+
+#include "ops/cuda/chip.h"
+
+namespace eng::cuda {
+namespace {
+
+template <int W>
+__global__ __launch_bounds__(256) void sum_splits_kernel(const float* __restrict__ partial, int splits, Epilogue e) {
+    const std::int64_t mn = e.m * e.n, i = (std::int64_t(blockIdx.x) * 256 + threadIdx.x) * W;
+    if (i >= mn) return;
+    if constexpr (W == 1) {
+        float s = partial[i];
+        for (int k = 1; k < splits; ++k) s += partial[k * mn + i];
+        emit1(e, i, i % e.n, s);
+    } else {
+        float s[W];
+        read(partial, false, i, s);
+        for (int k = 1; k < splits; ++k) add_to(s, partial, false, k * mn + i);
+        emit(e, i / e.n, i % e.n, s);
+    }
+}
+
+// Sets p.steps_per_split.
+int count_splits(Product& p, int wanted, std::int64_t tiles, int depth) {
+    const int steps = int(ceil_div(p.k, depth));
+    if (!wanted) {
+        const std::int64_t room = tiles * 4 > chip().sms * 3 ? 1 : chip().sms / tiles;
+        wanted = int(std::min<std::int64_t>(room, p.k / 512));
+    }
+    const int splits = std::clamp(wanted, 1, std::max(steps, 1));
+    p.steps_per_split = int(ceil_div(steps, splits));
+    return steps ? int(ceil_div(steps, p.steps_per_split)) : 1;  // none of them empty
+}
+
+bool at16(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
+
+}  // namespace
+
+SplitK::SplitK(Product& p, int wanted, std::int64_t tiles, int depth)
+    : whole_(p.out), splits_(count_splits(p, wanted, tiles, depth)),
+      partial_(splits_ == 1 ? 0 : std::size_t(splits_) * p.m * p.n * sizeof(float)) {
+    p.splits = splits_;
+    if (splits_ == 1) return;
+    p.out = Epilogue{};
+    p.out.c = partial_.as<void>();
+    p.out.m = p.m, p.out.n = p.n, p.out.wide = p.n % 8 == 0;
+}
+
+void SplitK::sum() const {
+    if (splits_ == 1) return;
+    const std::int64_t mn = whole_.m * whole_.n;
+    if (whole_.wide) launch<sum_splits_kernel<8>>({dim3(ceil_div(mn, 8 * 256)), dim3(256)}, partial_.as<float>(), splits_, whole_);
+    else launch<sum_splits_kernel<1>>({dim3(ceil_div(mn, 256)), dim3(256)}, partial_.as<float>(), splits_, whole_);
+}
+
+Product product_of(const GemmArgs& g) {
+    const std::int64_t m = g.ta ? g.a.cols : g.a.rows, k = g.ta ? g.a.rows : g.a.cols;
+    const std::int64_t n = g.tb ? g.b.rows : g.b.cols, kb = g.tb ? g.b.cols : g.b.rows;
+    ENG_CHECK(k == kb && g.c.rows * g.c.cols == m * n && std::max({m, n, k}) < std::int64_t(1) << 30, "gemm", "a ", g.a.rows,
+              "x", g.a.cols, " b ", g.b.rows, "x", g.b.cols, " c ", g.c.rows, "x", g.c.cols);
+    const auto narrow = [](const View& v) { return v.dtype == DType::bf16; };
+    for (const View* v : {&g.a, &g.b, static_cast<const View*>(&g.c), &g.bias, &g.residual})
+        ENG_CHECK(!v->p || narrow(*v) || v->dtype == DType::f32, "gemm", "on the GPU takes f32 and bf16, got ", name_of(v->dtype));
+    ENG_CHECK(g.a.dtype == g.b.dtype, "gemm", "of ", name_of(g.a.dtype), " and ", name_of(g.b.dtype));
+    Product p{g.a.p, g.b.p, int(m), int(n), int(k), g.ta, g.tb, 1, 0, {}};
+    p.out.c = g.c.p, p.out.pre = g.gelu && g.pre.mode != Mode::skip ? g.pre.p : nullptr;
+    p.out.bias = g.bias.p, p.out.residual = g.residual.p;
+    p.out.m = m, p.out.n = n;
+    p.out.c_bf16 = narrow(g.c), p.out.bias_bf16 = narrow(g.bias), p.out.residual_bf16 = narrow(g.residual);
+    p.out.accumulate = g.c.mode == Mode::accumulate, p.out.gelu = g.gelu;
+    p.out.wide = n % 8 == 0 && at16(g.c.p) && at16(p.out.pre) && at16(g.bias.p) && at16(g.residual.p);
+    return p;
+}
+
+bool can_run(GemmKernel kernel, const GemmArgs& g) {
+    switch (kernel) {
+        case GemmKernel::simt: return g.a.dtype == DType::f32;
+        case GemmKernel::mma: return g.a.dtype == DType::bf16;
+        case GemmKernel::hopper:  // TMA wants rows of whole 16 bytes
+            return g.a.dtype == DType::bf16 && chip().hopper && at16(g.a.p) && at16(g.b.p) && g.a.cols % 8 == 0 &&
+                   g.b.cols % 8 == 0 && g.a.numel() > 0;
+    }
+    return false;
+}
+
+void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, int splits) {
+    const Product p = product_of(g);
+    ENG_CHECK(can_run(kernel, g), "gemm", "kernel ", int(kernel), " cannot run ", p.m, "x", p.n, "x", p.k, " of ", name_of(g.a.dtype));
+    kernel == GemmKernel::simt ? gemm_simt(p, splits) : kernel == GemmKernel::mma ? gemm_mma(p, splits) : gemm_hopper(p, splits);
+}
+
+void gemm(const GemmArgs& g) {
+    if (g.c.mode == Mode::skip || g.c.numel() == 0) return;
+    const Product p = product_of(g);
+    if (g.a.dtype == DType::f32) return gemm_simt(p, 0);
+    // A product of few rows or columns would leave most of a 128-wide tile empty.
+    if (can_run(GemmKernel::hopper, g) && std::min(p.m, p.n) >= 64) return gemm_hopper(p, 0);
+    gemm_mma(p, 0);
+}
+
+}  // namespace eng::cuda

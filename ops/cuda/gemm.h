@@ -1,0 +1,55 @@
+#pragma once
+// The three GEMM kernels behind cuda::gemm, and how their work is cut.
+//
+//      c[m,n] = sum over k of op(a)[m,k] op(b)[k,n]          ta: a is stored [k][m];  tb: b is stored [n][k]
+//
+// Every kernel cuts c into tiles and, where tiles alone would leave multiprocessors idle (a weight gradient has few
+// tiles and a long k), k into `splits`: each split writes its sum to a buffer of its own, and sum_splits_kernel adds
+// them in order and applies the epilogue. No atomics: two runs give the same bits.
+#include "ops/cuda/epilogue.h"
+#include "ops/cuda/gemm_kernels.h"
+
+namespace eng::cuda {
+
+struct Product {
+    const void *a = nullptr, *b = nullptr;
+    int m = 0, n = 0, k = 0;
+    bool ta = false, tb = false;
+    int splits = 1, steps_per_split = 0;  // of the kernel's own depth along k
+    Epilogue out;
+};
+
+Product product_of(const GemmArgs& g);
+
+// splits 0: chosen by the kernel
+void gemm_simt(Product p, int splits);
+void gemm_mma(Product p, int splits);
+void gemm_hopper(Product p, int splits);
+
+// Cuts k: sets p's splits and, where there is more than one, points p.out to partial sums in scratch memory.
+class SplitK {
+public:
+    // `wanted` 0: as many as fill the card, but none so short that its prologue and its partial sums outweigh it.
+    SplitK(Product& p, int wanted, std::int64_t tiles, int depth);
+    void sum() const;  // after the kernel: adds the splits in order, and runs the epilogue
+
+private:
+    Epilogue whole_;
+    int splits_;
+    Scratch partial_;
+};
+
+// The order of tiles: bands of eight tile rows, so that concurrent blocks share rows of a and columns of b in L2.
+struct TileAt { int m, n; };
+PTX_INLINE TileAt tile_at(int i, int tiles_m, int tiles_n) {
+    constexpr int band = 8;
+    const int first = i / (band * tiles_n) * band, rows = min(band, tiles_m - first), j = i - first * tiles_n;
+    return {first + j % rows, j / rows};
+}
+// This block's sums go behind those of the splits before it.
+PTX_INLINE Epilogue of_split(Epilogue e, int split) {
+    e.c = static_cast<float*>(e.c) + (split ? split * e.m * e.n : 0);
+    return e;
+}
+
+}  // namespace eng::cuda

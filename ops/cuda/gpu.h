@@ -1,0 +1,59 @@
+#pragma once
+// The one header that every .cu file includes. The same kernel source is compiled twice: by nvcc into device code, and
+// by g++ (-x c++) into host functions that the emulator in tests/cuemu runs under sanitizers and random schedules.
+// Whatever differs between the two lives here and in ptx.h; docs/adding-an-op.md lists the rules for kernels.
+#include "engine/context_cuda.h"
+
+#if defined(__CUDACC__)  // nvcc ------------------------------------------------------------------------------------
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#define GPU_EMULATED 0
+#define GPU_SITE       // last parameter of a wrapper in ptx.h: under the emulator the caller's file and line
+#define GPU_SITE_ONLY  // under nvcc nothing
+
+// Statically sized shared array: GPU_SHARED(tile, float[32][33]);
+#define GPU_SHARED(name, ...) __shared__ std::type_identity_t<__VA_ARGS__> name
+// Pointer to the dynamic shared memory of the launch: GPU_DYN_SHARED(char, smem);
+#define GPU_DYN_SHARED(T, name)                                        \
+    extern __shared__ __align__(1024) unsigned char gpu_dyn_shared_[]; \
+    T* name = reinterpret_cast<T*>(gpu_dyn_shared_)
+
+#else  // emulator --------------------------------------------------------------------------------------------------
+
+#define GPU_EMULATED 1
+#include "cuemu/device.h"
+
+#endif
+
+namespace eng::cuda {
+
+struct Launch {
+    dim3 grid, block;
+    std::size_t smem = 0;  // dynamic shared memory, up to 227 KiB
+};
+
+// Runs Kernel on the compute stream; an empty grid is no launch. The only way to start a kernel.
+template <auto Kernel, class... Args>
+void launch(const Launch& cfg, Args&&... args) {
+    if (cfg.grid.x == 0 || cfg.grid.y == 0 || cfg.grid.z == 0) return;
+#if GPU_EMULATED
+    cuemu::Invoke<Kernel> invoke{{std::forward<Args>(args)...}};
+    cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke,
+                     sizeof invoke});
+#else
+    if (cfg.smem > 48 * 1024) {
+        static const cudaError_t once = cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 227 * 1024);
+        CUDA_CHECK(once);
+    }
+    Kernel<<<cfg.grid, cfg.block, cfg.smem, stream()>>>(std::forward<Args>(args)...);
+    CUDA_CHECK(cudaGetLastError());
+#endif
+}
+
+}  // namespace eng::cuda

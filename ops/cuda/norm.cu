@@ -1,0 +1,147 @@
+// Layer norm   y = gamma (x - mean) rstd + beta                        per row
+//              dx = rstd (g - mean(g) - xhat mean(g xhat)),  xhat = (x - mean) rstd,  g = dy gamma
+//              dgamma = sum over rows of dy xhat,  dbeta = sum over rows of dy
+// l2 norm      y = x / |x|,  dx = (dy - y (y.dy)) / |x|
+//
+// Work split   a warp per row, its lanes over the columns in vectors of four. A row is read again for each pass, from
+//              L1 after the first. Parameter gradients take a kernel of their own (column_sums.h).
+// Traffic      forward reads x and writes y, backward reads dy and x twice (once for dx, once for dgamma and dbeta) and
+//              writes dx: 2 and 5 N C elements, about 8 and 20 FLOPs each: bound by memory.
+// Numerics     f32 statistics; the variance takes a second pass over the row, never E[x^2]-E[x]^2, which cancels.
+// Determinism  no atomics: a row has one warp, columns are summed in a fixed order.
+// Limits       any width and number of rows; f32 and bf16; statistics are f32. A row of zeros has l2 norm y = 0.
+#include "ops/cuda/column_sums.h"
+
+namespace eng::cuda {
+namespace {
+
+template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_norm_forward_kernel(LayerNormFwd a) {
+    const std::int64_t n = warp_row(), C = a.x.cols;
+    if (n >= a.x.rows) return;
+    const T* x = row<T>(a.x, n);
+    float sum = 0, square = 0;
+    for_columns<V>(C, [&](std::int64_t c) {
+        const Vec<float, V> v = read<V>(x + c);
+        for (int j = 0; j < V; ++j) sum += v[j];
+    });
+    const float mean = warp_sum(sum) / float(C);
+    for_columns<V>(C, [&](std::int64_t c) {
+        const Vec<float, V> v = read<V>(x + c);
+        for (int j = 0; j < V; ++j) square += (v[j] - mean) * (v[j] - mean);
+    });
+    const float rstd = rsqrtf(warp_sum(square) / float(C) + a.eps);
+    for_columns<V>(C, [&](std::int64_t c) {
+        const Vec<float, V> v = read<V>(x + c), gamma = read<V>(ptr<T>(a.gamma) + c), beta = read<V>(ptr<T>(a.beta) + c);
+        Vec<float, V> y;
+        for (int j = 0; j < V; ++j) y[j] = (v[j] - mean) * rstd * gamma[j] + beta[j];
+        emit<V>(a.y, n * C + c, y);
+    });
+    if (lane() == 0) ptr<float>(a.mean)[n] = mean, ptr<float>(a.rstd)[n] = rstd;
+}
+
+template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_norm_dx_kernel(LayerNormBwd a) {
+    const std::int64_t n = warp_row(), C = a.x.cols;
+    if (n >= a.x.rows) return;
+    const float mean = ptr<float>(a.mean)[n], rstd = ptr<float>(a.rstd)[n];
+    float sum_g = 0, sum_gx = 0;
+    const auto each = [&](auto&& use) {  // use(c, xhat, g) for this lane's vectors
+        for_columns<V>(C, [&](std::int64_t c) {
+            Vec<float, V> xhat = read<V>(row<T>(a.x, n) + c), g = read<V>(row<T>(a.dy, n) + c);
+            const Vec<float, V> gamma = read<V>(ptr<T>(a.gamma) + c);
+            for (int j = 0; j < V; ++j) xhat[j] = (xhat[j] - mean) * rstd, g[j] *= gamma[j];
+            use(c, xhat, g);
+        });
+    };
+    each([&](std::int64_t, const Vec<float, V>& xhat, const Vec<float, V>& g) {
+        for (int j = 0; j < V; ++j) sum_g += g[j], sum_gx += g[j] * xhat[j];
+    });
+    const float mean_g = warp_sum(sum_g) / float(C), mean_gx = warp_sum(sum_gx) / float(C);
+    each([&](std::int64_t c, const Vec<float, V>& xhat, const Vec<float, V>& g) {
+        Vec<float, V> dx;
+        for (int j = 0; j < V; ++j) dx[j] = rstd * (g[j] - mean_g - xhat[j] * mean_gx);
+        emit<V>(a.dx, n * C + c, dx);
+    });
+}
+
+template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) layer_norm_affine_kernel(LayerNormBwd a, float* partial) {
+    sum_chunk<2>(a.x.rows, a.x.cols, partial, [&](std::int64_t n, std::int64_t c, float (&s)[2]) {
+        const float dy = float(row<T>(a.dy, n)[c]);
+        s[0] += dy * (float(row<T>(a.x, n)[c]) - ptr<float>(a.mean)[n]) * ptr<float>(a.rstd)[n];
+        s[1] += dy;
+    });
+}
+
+template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) l2_normalize_forward_kernel(L2NormalizeFwd a) {
+    const std::int64_t n = warp_row(), C = a.x.cols;
+    if (n >= a.x.rows) return;
+    float square = 0;
+    for_columns<V>(C, [&](std::int64_t c) {
+        const Vec<float, V> x = read<V>(row<T>(a.x, n) + c);
+        for (int j = 0; j < V; ++j) square += x[j] * x[j];
+    });
+    square = warp_sum(square);
+    const float r = square > 0 ? 1.f / sqrtf(square) : square == 0 ? 0.f : square;  // NaN stays NaN
+    for_columns<V>(C, [&](std::int64_t c) {
+        Vec<float, V> y = read<V>(row<T>(a.x, n) + c);
+        for (int j = 0; j < V; ++j) y[j] *= r;
+        emit<V>(a.y, n * C + c, y);
+    });
+    if (lane() == 0) ptr<float>(a.rnorm)[n] = r;
+}
+
+template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) l2_normalize_backward_kernel(L2NormalizeBwd a) {
+    const std::int64_t n = warp_row(), C = a.y.cols;
+    if (n >= a.y.rows) return;
+    float along = 0;
+    for_columns<V>(C, [&](std::int64_t c) {
+        const Vec<float, V> y = read<V>(row<T>(a.y, n) + c), dy = read<V>(row<T>(a.dy, n) + c);
+        for (int j = 0; j < V; ++j) along += y[j] * dy[j];
+    });
+    along = warp_sum(along);
+    const float r = ptr<float>(a.rnorm)[n];
+    for_columns<V>(C, [&](std::int64_t c) {
+        const Vec<float, V> y = read<V>(row<T>(a.y, n) + c);
+        Vec<float, V> dx = read<V>(row<T>(a.dy, n) + c);
+        for (int j = 0; j < V; ++j) dx[j] = r * (dx[j] - y[j] * along);
+        emit<V>(a.dx, n * C + c, dx);
+    });
+}
+
+}  // namespace
+
+void layer_norm_forward(const LayerNormFwd& a) {
+    dispatch(a.x.dtype, in_fours(a.x.cols, {&a.x, &a.gamma, &a.beta, &a.y}), "layer_norm", [&](auto tag, auto v) {
+        launch<layer_norm_forward_kernel<decltype(tag), v>>(warp_per_row(a.x.rows), a);
+    });
+}
+
+void layer_norm_backward(const LayerNormBwd& a) {
+    const std::int64_t N = a.x.rows, C = a.x.cols;
+    if (a.dx.mode != Mode::skip)
+        dispatch(a.x.dtype, in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx}), "layer_norm", [&](auto tag, auto v) {
+            launch<layer_norm_dx_kernel<decltype(tag), v>>(warp_per_row(N), a);
+        });
+    if (a.dgamma.mode == Mode::skip && a.dbeta.mode == Mode::skip) return;
+    const int chunks = row_chunks(N);
+    const Scratch partial(std::size_t(chunks) * 2 * std::size_t(C) * sizeof(float));
+    dispatch(a.x.dtype, "layer_norm", [&](auto tag) {
+        launch<layer_norm_affine_kernel<decltype(tag)>>(chunk_grid(N, C), a, partial.as<float>());
+    });
+    add_chunks(partial.as<float>(), chunks, 2 * C, a.dgamma);
+    add_chunks(partial.as<float>() + C, chunks, 2 * C, a.dbeta);
+}
+
+void l2_normalize_forward(const L2NormalizeFwd& a) {
+    dispatch(a.x.dtype, in_fours(a.x.cols, {&a.x, &a.y}), "l2_normalize", [&](auto tag, auto v) {
+        launch<l2_normalize_forward_kernel<decltype(tag), v>>(warp_per_row(a.x.rows), a);
+    });
+}
+
+void l2_normalize_backward(const L2NormalizeBwd& a) {
+    if (a.dx.mode == Mode::skip) return;
+    dispatch(a.y.dtype, in_fours(a.y.cols, {&a.y, &a.dy, &a.dx}), "l2_normalize", [&](auto tag, auto v) {
+        launch<l2_normalize_backward_kernel<decltype(tag), v>>(warp_per_row(a.y.rows), a);
+    });
+}
+
+}  // namespace eng::cuda

@@ -1,0 +1,97 @@
+#pragma once
+// wgmma (sm_90a): one warpgroup multiplies tiles that lie in shared memory. PTX ISA, "Asynchronous warpgroup level matrix
+// instructions"; layouts as TMA stores them with the 128-byte swizzle, rows of 128 bytes, eight rows a group:
+//
+//   k-major   row = one of the m (n) rows, 64 k wide.    Groups of eight rows lie 1024 bytes apart (stride offset).
+//             The next 16 k begin 32 bytes further in the same rows.
+//   mn-major  row = one k, 64 of the m (n) wide.         Groups of eight k lie 1024 bytes apart (stride offset); the next
+//             64 of m (n) begin `lead` bytes further (leading offset). The next 16 k begin 2048 bytes further.
+#include "ops/cuda/ptx.h"
+
+namespace eng::cuda {
+
+enum class Major : int { k = 0, mn = 1 };
+
+// Descriptor of a tile that starts at `smem`: address, leading and stride offset in units of 16 bytes, swizzle mode 1.
+PTX_INLINE std::uint64_t wgmma_desc(const void* smem, unsigned lead = 16) {
+    return std::uint64_t((smem_u32(smem) & 0x3ffff) >> 4) | std::uint64_t(lead >> 4) << 16 |
+           std::uint64_t(1024 >> 4) << 32 | std::uint64_t(1) << 62;
+}
+PTX_INLINE void wgmma_fence() {  // before the first wgmma that follows other uses of the accumulators
+#if GPU_EMULATED
+    cuemu::wgmma_fence();
+#else
+    SM90_ASM("wgmma.fence.sync.aligned;" ::: "memory");
+#endif
+}
+PTX_INLINE void wgmma_commit() {
+#if GPU_EMULATED
+    cuemu::wgmma_commit();
+#else
+    SM90_ASM("wgmma.commit_group.sync.aligned;" ::: "memory");
+#endif
+}
+template <int InFlight>
+PTX_INLINE void wgmma_wait(GPU_SITE_ONLY) {
+#if GPU_EMULATED
+    cuemu::wgmma_wait(InFlight, site);
+#else
+    SM90_ASM("wgmma.wait_group.sync.aligned %0;" ::"n"(InFlight) : "memory");
+#endif
+}
+
+#define WGMMA_D8(i)                                                                                             \
+    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+        "+f"(d[i + 7])
+#define WGMMA_D32(i) WGMMA_D8(i), WGMMA_D8(i + 8), WGMMA_D8(i + 16), WGMMA_D8(i + 24)
+
+// d (64xN, N/2 floats a thread) = a (64x16) b (16xN) + (accumulate ? d : 0). Thread t holds rows t/32*16 + t%32/4 and
+// that + 8, and of each eight columns 2 (t%4) and that + 1: d[4 j + 2 h + e] is row + 8 h, column 8 j + 2 (t%4) + e.
+template <int N, Major ma, Major mb>
+PTX_INLINE void wgmma_bf16(float (&d)[N / 2], std::uint64_t desc_a, std::uint64_t desc_b, bool accumulate GPU_SITE) {
+    static_assert(N == 64 || N == 128 || N == 256);
+#if GPU_EMULATED
+    cuemu::wgmma(N, d, {desc_a, ma == Major::mn}, {desc_b, mb == Major::mn}, accumulate, site);
+#else
+    if constexpr (N == 64) {
+        SM90_ASM(
+            "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+            "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+            "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+            "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+            "%32, %33, p, 1, 1, %35, %36;\n}"
+            : WGMMA_D32(0)
+            : "l"(desc_a), "l"(desc_b), "r"(int(accumulate)), "n"(int(ma)), "n"(int(mb)));
+    } else if constexpr (N == 128) {
+        SM90_ASM(
+            "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+            "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+            "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+            "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+            "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+            "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+            "%64, %65, p, 1, 1, %67, %68;\n}"
+            : WGMMA_D32(0), WGMMA_D32(32)
+            : "l"(desc_a), "l"(desc_b), "r"(int(accumulate)), "n"(int(ma)), "n"(int(mb)));
+    } else {
+        SM90_ASM(
+            "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
+            "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+            "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+            "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+            "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+            "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+            "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+            "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
+            "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+            "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
+            "%128, %129, p, 1, 1, %131, %132;\n}"
+            : WGMMA_D32(0), WGMMA_D32(32), WGMMA_D32(64), WGMMA_D32(96)
+            : "l"(desc_a), "l"(desc_b), "r"(int(accumulate)), "n"(int(ma)), "n"(int(mb)));
+    }
+#endif
+}
+#undef WGMMA_D32
+#undef WGMMA_D8
+
+}  // namespace eng::cuda

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Builds everything that scripts/gpu_suite.sh runs and packs it with the libraries it needs, for a machine that has a GPU
+# and its driver but no compiler and none of our packages: copy gpu-pack.tar.gz there, unpack it, run ./gpu_suite.sh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build-gpu}
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSCVD_CUDA=ON -DSCVD_NATIVE=OFF \
+    "-DCMAKE_CUDA_ARCHITECTURES=80;90a-real" >/dev/null
+cmake --build "$build" --target gpu_suite
+pack=$build/gpu-pack
+rm -rf "$pack"
+mkdir -p "$pack/bin" "$pack/lib" "$pack/presets"
+cp "$build"/gpu_* "$build/scvd" "$pack/bin/"
+cp model/presets/*.toml "$pack/presets/"
+[ -d assets ] && cp -r assets "$pack/"
+cp scripts/gpu_suite.sh "$pack/"
+git rev-parse HEAD >"$pack/revision" 2>/dev/null || echo unknown >"$pack/revision"
+# Everything but the C library and the driver travels along.
+for b in "$pack"/bin/*; do ldd "$b"; done | awk '$3 ~ /^\// {print $3}' | sort -u |
+    grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libcuda)\.so' | xargs -I{} cp -L {} "$pack/lib/"
+tar -C "$build" -czf "$build/gpu-pack.tar.gz" gpu-pack
+echo "$build/gpu-pack.tar.gz: $(ls "$pack/bin" | wc -l) programs, $(du -sh "$build/gpu-pack.tar.gz" | cut -f1)"

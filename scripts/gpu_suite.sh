@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# The proof on hardware, one command: conformance of the PTX first, then the catalogue against the CPU, determinism,
+# compute-sanitizer, graph against eager, a training run whose losses match the CPU's, benchmarks if they are there.
+# Runs prebuilt programs (beside this script in a pack made by gpu_pack.sh, or in build/) and builds them where a compiler
+# is. Writes bench/results/gpu-<date>.{json,txt} and says what could not run. Exit 0: everything that ran passed.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+if [ -d "$here/bin" ]; then                  # a pack
+    root=$here bin=$here/bin presets=$here/presets
+    export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    revision=$(cat "$here/revision")
+else
+    root=$(cd "$here/.." && pwd) bin=${1:-$root/build} presets=$root/model/presets
+    revision=$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)
+fi
+if ! gpu=$(nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader 2>/dev/null | head -1) || [ -z "$gpu" ]; then
+    echo "gpu_suite: this machine has no NVIDIA GPU, or no driver for it: nothing was run" >&2
+    exit 2
+fi
+if [ ! -x "$bin/gpu_conformance" ]; then
+    echo "== no prebuilt programs in $bin: building"
+    (cd "$root" && cmake -S . -B "$bin" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSCVD_CUDA=ON && cmake --build "$bin" --target gpu_suite) || exit 1
+fi
+results=$root/bench/results
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$results"
+stamp=$(date -u +%Y%m%d-%H%M%S)
+json=$results/gpu-$stamp.json table=$results/gpu-$stamp.txt
+names=() states=() seconds=() notes=()
+
+record() { names+=("$1") states+=("$2") seconds+=("$3") notes+=("$4"); printf '%-34s %-8s %6s s  %s\n' "$1" "$2" "$3" "$4" | tee -a "$table"; }
+# step NAME COMMAND...: passed when the command exits 0; its last line is the note.
+step() {
+    local name=$1 start=$SECONDS log=$work/log
+    shift
+    if "$@" >"$log" 2>&1; then record "$name" passed $((SECONDS - start)) "$(grep -vE '^\s*$' "$log" | tail -1 | cut -c1-100)"
+    else
+        record "$name" FAILED $((SECONDS - start)) "$(grep -E 'FAILED|rror|Failure' "$log" | head -1 | cut -c1-160)"
+        cp "$log" "$results/gpu-$stamp-${name//[^A-Za-z0-9]/_}.log"
+    fi
+}
+skip() { record "$1" skipped 0 "$2"; }
+
+{ echo "GPU        $gpu"; echo "revision   $revision"; echo "date       $stamp"; echo; } | tee "$table"
+
+step "conformance of the PTX" "$bin/gpu_conformance"
+if [ "${states[0]}" != passed ]; then
+    echo "the PTX does not do what its twins do: what follows cannot be trusted" | tee -a "$table"
+fi
+step "clean kernels" "$bin/gpu_clean"
+step "catalogue cpu <-> cuda" "$bin/gpu_test_parity"
+for t in gemm attention; do
+    if [ -x "$bin/gpu_test_$t" ]; then step "$t" "$bin/gpu_test_$t"; else skip "$t" "not built"; fi
+done
+step "memory, copies, graph == eager" "$bin/gpu_test_cuda_memory"
+step "determinism: catalogue, 5 times" "$bin/gpu_test_parity" --gtest_repeat=5 --gtest_brief=1
+
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+for tool in memcheck racecheck initcheck synccheck; do
+    if [ -n "$sanitizer" ]; then
+        step "compute-sanitizer $tool" "$sanitizer" --tool $tool --error-exitcode 1 "$bin/gpu_test_parity" --gtest_brief=1
+    else
+        skip "compute-sanitizer $tool" "compute-sanitizer is not installed here"
+    fi
+done
+
+step "training, cpu against cuda" "$bin/gpu_test_cuda_train"
+demo() {  # $1 device, $2 run name: preset demo, 30 updates
+    "$bin/scvd" train --config "$presets/demo.toml" --data "$work/set" --out "$work/$2" --device "$1" --stop-after 30 \
+        --bpe "$root/assets/bpe_simple_vocab_16e6.txt.gz"
+}
+losses() { grep -o '"loss":[0-9.e+-]*' "$work/$1/metrics.jsonl" | cut -d: -f2; }
+demo_curve() {  # the same bits twice on the GPU; within 2 % of the CPU's curve (bf16 paths round differently)
+    "$bin/scvd" synth --out "$work/set" --train 200 --val 20 --test 20 && demo cuda a && demo cuda b && demo cpu c || return 1
+    diff <(losses a) <(losses b) || { echo "two runs differ: FAILED"; return 1; }
+    paste <(losses a) <(losses c) | awk '{d = $1 - $2; if (d < 0) d = -d; r = d / $2; if (r > worst) worst = r; n++}
+        END {printf "%d losses, largest difference from the CPU %.3f %%\n", n, 100 * worst; exit !(n > 0 && worst < 0.02)}'
+}
+step "demo run: loss curve" demo_curve
+
+benches=$(ls "$bin"/bench_cuda_* 2>/dev/null || true)
+[ -n "$benches" ] || skip "benchmarks" "this build has none for CUDA"
+for b in $benches; do step "$(basename "$b")" "$b"; done
+
+failed=0
+{
+    printf '{"gpu": "%s", "revision": "%s", "date": "%s", "steps": [' "$gpu" "$revision" "$stamp"
+    for i in "${!names[@]}"; do
+        ((i)) && printf ','
+        printf '\n  {"name": "%s", "state": "%s", "seconds": %s, "note": "%s"}' "${names[i]}" "${states[i]}" "${seconds[i]}" \
+            "$(printf '%s' "${notes[i]}" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')"
+    done
+    printf '\n]}\n'
+} >"$json"
+for i in "${!names[@]}"; do [ "${states[i]}" = FAILED ] && failed=1; done
+echo "written: $table $json"
+exit $failed

@@ -1,0 +1,228 @@
+// what each PTX wrapper does, written down as formulas and compared with
+// what it did. Built by g++ this tests the host twins; built by nvcc and run on a GPU it
+// tests the asm. Passing in both places is what makes the twins trustworthy.
+#include "ops/cuda/tma.h"
+#include "ops/cuda/wgmma.h"
+#include "tests/cuemu/test.h"
+
+using namespace eng::cuda;
+using std::vector;
+
+// Row addresses of an 8x8 matrix per eight lanes; element (r, c) of the 32x8 array is 8r + c.
+__global__ void k_ldmatrix(unsigned* out, unsigned* out_trans) {
+    GPU_SHARED(s, uint4[32]);
+    auto* e = reinterpret_cast<unsigned short*>(&s[threadIdx.x]);
+    for (int c = 0; c < 8; ++c) e[c] = static_cast<unsigned short>(8 * threadIdx.x + c);
+    __syncwarp();
+    unsigned r[4];
+    ldmatrix_x4(r, &s[threadIdx.x]);
+    for (int i = 0; i < 4; ++i) out[threadIdx.x * 4 + i] = r[i];
+    ldmatrix_x4_trans(r, &s[threadIdx.x]);
+    for (int i = 0; i < 4; ++i) out_trans[threadIdx.x * 4 + i] = r[i];
+}
+static void ldmatrix() {
+    Device<unsigned> d(128), t(128);
+    launch<k_ldmatrix>({dim3(1), dim3(32)}, d.p, t.p);
+    auto got = d.host(), trans = t.host();
+    int bad = 0;
+    for (unsigned lane = 0; lane < 32; ++lane)
+        for (unsigned m = 0; m < 4; ++m) {
+            const unsigned q = lane / 4, c = 2 * (lane % 4), base = 64 * m;
+            bad += got[lane * 4 + m] != ((base + 8 * q + c) | (base + 8 * q + c + 1) << 16);
+            bad += trans[lane * 4 + m] != ((base + 8 * c + q) | (base + 8 * (c + 1) + q) << 16);
+        }
+    expect("ldmatrix x4, and transposed", bad, 0);
+}
+
+// D = A B with A and B built straight from the documented fragment positions.
+__global__ void k_mma(float* out) {
+    const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
+    auto a = [](unsigned row, unsigned k) { return float(int(row * 5 + k * 3) % 11 - 5); };
+    auto b = [](unsigned k, unsigned n) { return float(int(k * 7 + n * 2) % 9 - 4); };
+    const unsigned fa[4] = {pack_bf16(a(g, 2 * t), a(g, 2 * t + 1)), pack_bf16(a(g + 8, 2 * t), a(g + 8, 2 * t + 1)),
+                            pack_bf16(a(g, 2 * t + 8), a(g, 2 * t + 9)),
+                            pack_bf16(a(g + 8, 2 * t + 8), a(g + 8, 2 * t + 9))};
+    float d[4] = {1, 2, 3, 4};
+    mma_m16n8k16_bf16(d, fa, pack_bf16(b(2 * t, g), b(2 * t + 1, g)), pack_bf16(b(2 * t + 8, g), b(2 * t + 9, g)));
+    for (int i = 0; i < 4; ++i) out[threadIdx.x * 4 + i] = d[i] - float(i + 1);
+}
+static void mma() {
+    Device<float> d(128);
+    launch<k_mma>({dim3(1), dim3(32)}, d.p);
+    auto got = d.host();
+    int bad = 0;
+    for (unsigned lane = 0; lane < 32; ++lane)
+        for (unsigned i = 0; i < 4; ++i) {
+            const unsigned row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
+            float want = 0;
+            for (unsigned k = 0; k < 16; ++k)
+                want += float(int(row * 5 + k * 3) % 11 - 5) * float(int(k * 7 + col * 2) % 9 - 4);
+            bad += got[lane * 4 + i] != want;
+        }
+    expect("mma.m16n8k16 fragments", bad, 0);
+}
+
+// A short copy is filled with zeros.
+__global__ void k_cp_async(const unsigned char* in, unsigned char* out) {
+    GPU_SHARED(s, uint4[32]);
+    cp_async16(&s[threadIdx.x], in + 16 * threadIdx.x, threadIdx.x % 17);
+    cp_async_commit();
+    cp_async_wait<0>();
+    for (int i = 0; i < 16; ++i) out[16 * threadIdx.x + i] = reinterpret_cast<unsigned char*>(&s[threadIdx.x])[i];
+}
+static void cp_async() {
+    vector<unsigned char> in(512, 7);
+    Device<unsigned char> d(in), o(512);
+    launch<k_cp_async>({dim3(1), dim3(32)}, d.p, o.p);
+    auto got = o.host();
+    int bad = 0;
+    for (int i = 0; i < 512; ++i) bad += got[i] != (i % 16 < i / 16 % 17 ? 7 : 0);
+    expect("cp.async zero fill", bad, 0);
+}
+
+// A box that hangs over two edges of the tensor: where its bytes land, and the zeros.
+__global__ void k_tma(const __grid_constant__ TensorMap map, unsigned short* out, int x, int y) {
+    GPU_DYN_SHARED(unsigned short, s);
+    GPU_SHARED(bar, uint64_t);
+    if (threadIdx.x == 0) {
+        mbar_init(&bar, 1);
+        fence_mbar_init();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        mbar_arrive_expect_tx(&bar, 64 * 128);
+        tma_load_2d(s, map, &bar, x, y);
+    }
+    while (!mbar_try_wait(&bar, 0)) {}
+    for (int i = threadIdx.x; i < 64 * 64; i += blockDim.x) out[i] = s[i];
+}
+static void tma() {
+    const int rows = 100, cols = 120, x = 80, y = 60;
+    vector<bf16> in(rows * cols);
+    for (size_t i = 0; i < in.size(); ++i)
+        *reinterpret_cast<unsigned short*>(&in[i]) = static_cast<unsigned short>(i + 1);
+    Device<bf16> d(in);
+    Device<unsigned short> o(64 * 64);
+    launch<k_tma>({dim3(1), dim3(32), 64 * 128}, make_tensor_map_bf16(d, rows, cols, 64, 64), o.p, x, y);
+    auto got = o.host();
+    int bad = 0;
+    for (int r = 0; r < 64; ++r)
+        for (int c = 0; c < 64; ++c) {
+            const int at = r * 64 + ((c / 8 ^ r % 8) * 8 + c % 8);  // 16-byte chunks permuted by the row
+            bad += got[at] != (y + r < rows && x + c < cols ? (y + r) * cols + x + c + 1 : 0);
+        }
+    expect("TMA box, 128-byte swizzle, zero fill", bad, 0);
+}
+
+// wgmma on operands stored by hand in the swizzled layout, each k-major or mn-major; every K step of the tile.
+// Element (r, k) of an operand of 64-wide blocks: k-major blocks of 64 k, mn-major blocks of 64 rows, 8 KB each.
+template <Major M>
+static int operand_at(int r, int k) {
+    const int line = M == Major::k ? r : k, at = M == Major::k ? k : r % 64, block = M == Major::k ? 0 : r / 64;
+    return block * 64 * 64 + line * 64 + (at / 8 ^ line % 8) * 8 + at % 8;
+}
+template <Major M>
+PTX_INLINE const bf16* k_step_of(const bf16* tile, int k) { return tile + (M == Major::k ? k : k * 64); }
+
+static float value_a(int r, int k) { return float((r * 5 + k * 3) % 11 - 5); }
+static float value_b(int k, int c) { return float((k * 7 + c * 2) % 9 - 4); }
+
+template <int N, Major MA, Major MB>
+__global__ __launch_bounds__(128, 1) void k_wgmma(const bf16* stored, float* out) {  // a as it is to lie, then b
+    GPU_DYN_SHARED(bf16, s);
+    for (int i = threadIdx.x; i < (64 + N) * 64; i += 128) s[i] = stored[i];
+    fence_proxy_async();
+    __syncthreads();
+    float d[N / 2];
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) d[i] = 1e9f;  // must be ignored: the first product does not accumulate
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < 64; k += 16)
+        wgmma_bf16<N, MA, MB>(d, wgmma_desc(k_step_of<MA>(s, k), 8192), wgmma_desc(k_step_of<MB>(s + 64 * 64, k), 8192), k > 0);
+    wgmma_commit();
+    wgmma_wait<0>();
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) out[threadIdx.x * (N / 2) + i] = d[i];
+}
+template <int N, Major MA, Major MB>
+static void wgmma_case() {
+    vector<bf16> stored((64 + N) * 64);
+    for (int k = 0; k < 64; ++k) {
+        for (int r = 0; r < 64; ++r) stored[operand_at<MA>(r, k)] = __float2bfloat16(value_a(r, k));
+        for (int c = 0; c < N; ++c) stored[64 * 64 + operand_at<MB>(c, k)] = __float2bfloat16(value_b(k, c));
+    }
+    Device<bf16> in(stored);
+    Device<float> d(128 * N / 2);
+    launch<k_wgmma<N, MA, MB>>({dim3(1), dim3(128), (64 + N) * 128}, in.p, d.p);
+    auto got = d.host();
+    int bad = 0;
+    for (int t = 0; t < 128; ++t)
+        for (int i = 0; i < N / 2; ++i) {
+            const int row = t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8, col = i / 4 * 8 + t % 4 * 2 + i % 2;
+            float want = 0;
+            for (int k = 0; k < 64; ++k) want += value_a(row, k) * value_b(k, col);
+            bad += got[t * (N / 2) + i] != want;
+        }
+    const char* major[] = {"k-major", "mn-major"};
+    expect("wgmma m64n" + std::to_string(N) + "k16, a " + major[int(MA)] + ", b " + major[int(MB)], bad, 0);
+}
+template <int N>
+static void wgmma() {
+    wgmma_case<N, Major::k, Major::k>();
+    wgmma_case<N, Major::k, Major::mn>();
+    wgmma_case<N, Major::mn, Major::k>();
+    wgmma_case<N, Major::mn, Major::mn>();
+}
+
+// Shuffles with narrow widths, votes.
+__global__ void k_shuffle(int* out) {
+    const int l = threadIdx.x;
+    int* o = out + l * 8;
+    o[0] = __shfl_sync(0xffffffffu, l, l + 3, 8);
+    o[1] = __shfl_up_sync(0xffffffffu, l, 3, 8);
+    o[2] = __shfl_down_sync(0xffffffffu, l, 3, 8);
+    o[3] = __shfl_xor_sync(0xffffffffu, l, 5, 8);
+    o[4] = __shfl_xor_sync(0xffffffffu, l, 16);
+    o[5] = int(__ballot_sync(0xffffffffu, l % 5 == 0));
+    o[6] = __reduce_max_sync(0xffffffffu, l * 7 % 13);
+    o[7] = __all_sync(0xffffffffu, l < 31) + 2 * __any_sync(0xffffffffu, l > 30);
+}
+static void shuffle() {
+    Device<int> d(256);
+    launch<k_shuffle>({dim3(1), dim3(32)}, d.p);
+    auto got = d.host();
+    int bad = 0;
+    unsigned fives = 0;
+    for (int l = 0; l < 32; l += 5) fives |= 1u << l;
+    for (int l = 0; l < 32; ++l) {
+        const int base = l / 8 * 8, want[8] = {base + (l + 3) % 8,
+                                               l % 8 >= 3 ? l - 3 : l,
+                                               l % 8 < 5 ? l + 3 : l,
+                                               l ^ 5,
+                                               l ^ 16,
+                                               int(fives),
+                                               12,
+                                               2};
+        for (int i = 0; i < 8; ++i) bad += got[l * 8 + i] != want[i];
+    }
+    expect("shuffles, votes, reduce", bad, 0);
+}
+
+int main() {
+    try {
+        shuffle();
+        cp_async();
+        ldmatrix();
+        mma();
+        tma();
+        wgmma<64>();
+        wgmma<128>();
+        wgmma<256>();
+    } catch (const std::exception& e) {
+        printf("%s\n", e.what());
+        return 1;
+    }
+    printf("%d failures\n", failures);
+    return failures != 0;
+}

@@ -1,0 +1,139 @@
+// The few CUDA runtime functions an engine needs, on the CPU. Link this
+// instead of libcudart; anything not emulated is a link error, not a surprise.
+// Streams are synchronous: mistakes in stream ordering are not found here.
+#include <sys/mman.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include "cuemu/check.h"
+#include "cuemu/core.h"
+
+namespace {
+using cuemu::fault;
+using cuemu::kPoison;
+
+// Device memory starts as NaNs, so a kernel that reads what nobody wrote is noticed.
+//   ASan build:  one malloc each; ASan's redzones and quarantine find bad accesses.
+//   check build: check.cpp's allocator and per-access tests.
+//   plain build: 64-byte canaries on both sides, looked at by cudaFree and after launches.
+#if !CUEMU_ASAN && !CUEMU_CHECK
+constexpr size_t kCanary = 256;  // keeps the 256-byte alignment of cudaMalloc
+std::mutex lock;
+std::map<char*, size_t> live;
+const char* damage(char* p, size_t n) {
+    for (size_t i = 0; i < kCanary; ++i)
+        if (p[-1 - ptrdiff_t(i)] != 0x5a) return "before its start";
+    for (size_t i = 0; i < kCanary; ++i)
+        if (p[n + i] != 0x5a) return "past its end";
+    return nullptr;
+}
+#endif
+}  // namespace
+
+namespace cuemu {
+// Plain build: throws if any allocation's surroundings were written to.
+void check_canaries() {
+#if !CUEMU_ASAN && !CUEMU_CHECK
+    std::lock_guard g(lock);
+    for (auto& [p, n] : live)
+        if (const char* where = damage(p, n)) {
+            memset(p - kCanary, 0x5a, kCanary);
+            memset(p + n, 0x5a, kCanary);
+            throw KernelFault("cuemu: a kernel wrote outside a device allocation of " + std::to_string(n) + " bytes, " +
+                              where);
+        }
+#endif
+}
+}  // namespace cuemu
+
+extern "C" {
+
+cudaError_t cudaMalloc(void** out, size_t n) {
+    cuemu::check::DeviceAccess access;
+#if CUEMU_CHECK
+    *out = cuemu::check::alloc(n);
+#elif CUEMU_ASAN
+    if (posix_memalign(out, 256, n ? n : 1)) return cudaErrorMemoryAllocation;
+#else
+    char* base = static_cast<char*>(aligned_alloc(256, (n + 2 * kCanary + 255) / 256 * 256));
+    if (!base) return cudaErrorMemoryAllocation;
+    memset(base, 0x5a, n + 2 * kCanary);
+    *out = base + kCanary;
+    std::lock_guard g(lock);
+    live[base + kCanary] = n;
+#endif
+    memset(*out, kPoison, n);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* p) {
+    if (!p) return cudaSuccess;
+#if CUEMU_CHECK
+    if (!cuemu::check::release_alloc(p)) fault("cudaFree(%p): not a device pointer", p);
+#elif CUEMU_ASAN
+    free(p);
+#else
+    std::lock_guard g(lock);
+    auto it = live.find(static_cast<char*>(p));
+    if (it == live.end()) fault("cudaFree(%p): not a device pointer", p);
+    if (const char* where = damage(it->first, it->second)) {
+        const size_t n = it->second;
+        fault("a kernel wrote outside a device allocation of %zu bytes, %s", n, where);
+    }
+    free(static_cast<char*>(p) - kCanary);
+    live.erase(it);
+#endif
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void* dst, const void* src, size_t n, cudaMemcpyKind) {
+    cuemu::check::DeviceAccess access;
+    memcpy(dst, src, n);
+#if CUEMU_CHECK
+    cuemu::check::host_wrote(dst, n);
+#endif
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t n, cudaMemcpyKind kind, cudaStream_t) {
+    return cudaMemcpy(dst, src, n, kind);
+}
+cudaError_t cudaMemset(void* dst, int value, size_t n) {
+    cuemu::check::DeviceAccess access;
+    memset(dst, value, n);
+#if CUEMU_CHECK
+    cuemu::check::host_wrote(dst, n);
+#endif
+    return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* dst, int value, size_t n, cudaStream_t) { return cudaMemset(dst, value, n); }
+// One imaginary stream and event: whatever is enqueued has happened.
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
+    *s = nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
+    *e = nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaGetDeviceCount(int* n) {
+    *n = 1;
+    return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaMallocHost(void** p, size_t n) {
+    *p = malloc(n);
+    return *p ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+const char* cudaGetErrorString(cudaError_t) { return "(emulated)"; }
+
+}  // extern "C"

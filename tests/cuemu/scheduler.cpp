@@ -1,0 +1,247 @@
+// Fibers and the scheduler: one block at a time, a fiber for each of its threads.
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#include <sys/mman.h>
+
+#include <cstring>
+
+#include "cuemu/check.h"
+#include "cuemu/core.h"
+#include "cuemu/fiber.h"
+
+#if !CUEMU_UCONTEXT
+asm(R"(
+.text
+.globl cuemu_switch_stack
+.type cuemu_switch_stack,@function
+cuemu_switch_stack:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  popq %rcx
+  jmp *%rcx
+.size cuemu_switch_stack,.-cuemu_switch_stack
+)");
+#endif
+
+namespace cuemu {
+
+// ---- fibers -----------------------------------------------------------------------
+Runner::Runner() {
+    size_t bytes = kMaxThreads * (kStack + kPage);
+    auto map = [](size_t n) {
+        void* p = mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED) throw std::bad_alloc();
+        return static_cast<char*>(p);
+    };
+    stacks = map(bytes);
+    for (unsigned i = 0; i < kMaxThreads; ++i) {
+        threads[i].stack = stacks + i * (kStack + kPage) + kPage;
+        mprotect(threads[i].stack - kPage, kPage, PROT_NONE);
+    }
+    smem = reinterpret_cast<unsigned char*>(map(kSmemSpan));
+    check::attach(*this);
+}
+
+static void thread_main() {
+#if CUEMU_ASAN
+    __sanitizer_finish_switch_fiber(nullptr, &blk->sched_stack, &blk->sched_stack_size);
+#endif
+    blk->launch->body(blk->launch->arg);
+    blk->thread_exit(*self);
+    blk->suspend();
+}
+
+static void resume(Runner& r, Thread& t) {
+    self = &t;
+    t.state = Thread::State::running;
+#if CUEMU_ASAN
+    __sanitizer_start_switch_fiber(&r.sched_fake, t.stack, kStack);
+#endif
+    switch_stack(&r.sched_sp, t.sp);
+#if CUEMU_ASAN
+    __sanitizer_finish_switch_fiber(r.sched_fake, nullptr, nullptr);
+#endif
+    self = nullptr;
+}
+
+void Runner::suspend() {
+    Thread& t = *self;
+#if CUEMU_ASAN
+    __sanitizer_start_switch_fiber(t.state == Thread::State::done ? nullptr : &t.fake_stack, sched_stack,
+                                   sched_stack_size);
+#endif
+    switch_stack(&t.sp, sched_sp);
+#if CUEMU_ASAN
+    __sanitizer_finish_switch_fiber(t.fake_stack, &sched_stack, &sched_stack_size);
+#endif
+}
+
+void Runner::make_ready(Thread& t) {
+    t.state = Thread::State::ready;
+    t.wait_mbar = nullptr;
+    ring[(head + count++) % kMaxThreads] = &t;
+}
+
+// Random schedules come in three kinds: any ready thread; the warp or the thread with the
+// highest random priority, so that some run far ahead while others starve, which is what
+// it takes to see a shared buffer overwritten too early.
+Thread& Runner::next_ready() {
+    unsigned best = 0;
+    if (pick == Pick::any || (pick == Pick::by_priority && rng.below(16) == 0)) {
+        best = rng.below(count);
+    } else if (pick == Pick::by_priority) {
+        for (unsigned i = 1; i < count; ++i)
+            if (ring[(head + i) % kMaxThreads]->priority > ring[(head + best) % kMaxThreads]->priority) best = i;
+    }
+    Thread& t = *ring[(head + best) % kMaxThreads];
+    std::swap(ring[head], ring[(head + best) % kMaxThreads]);
+    head = (head + 1) % kMaxThreads;
+    --count;
+    return t;
+}
+
+void Runner::block_on(const char* what, unsigned id, Site at) {
+    self->state = Thread::State::blocked;
+    self->waiting = what;
+    self->wait_id = id;
+    self->at = at;
+    suspend();
+}
+
+void yield() {
+    if (!self) return;
+    blk->make_ready(*self);
+    blk->suspend();
+}
+
+void Runner::thread_exit(Thread& t) {
+    Warp& w = warps[t.warp];
+    for (const WarpGroupOp& g : w.open)
+        if (g.mask >> t.lane & 1)
+            fault("the thread exits, but lanes 0x%08x of its warp wait for it in %s (mask 0x%08x) at %s:%d", g.arrived,
+                  g.name, g.mask, g.at.file, g.at.line);
+    if (bars[0].arrived && bars[0].expected == nthreads)
+        fault("the thread exits, but %u threads of the block wait for it in __syncthreads at %s:%d", bars[0].arrived,
+              bars[0].at.file, bars[0].at.line);
+    w.exited |= 1u << t.lane;
+    --live;
+    t.state = Thread::State::done;
+}
+
+void Runner::run_block(const LaunchInfo& l, uint3 idx, uint64_t seed) {
+    launch = &l;
+    block_idx = idx;
+    block_dim = l.block;
+    grid_dim = l.grid;
+    nthreads = live = l.block.x * l.block.y * l.block.z;
+    rng.s = seed;
+    faulted = internal = false;
+    head = count = 0;
+
+    // Shared memory starts as NaNs; outside the dynamic part it is not addressable at all.
+    size_t end = kSmemBase + l.dyn_smem;
+#if CUEMU_ASAN
+    __asan_unpoison_memory_region(smem, kSmemSpan);
+#endif
+    memset(smem, kPoison, std::max(end, smem_used));
+#if CUEMU_ASAN
+    __asan_poison_memory_region(smem, kSmemSpan);
+    __asan_unpoison_memory_region(smem + kSmemBase, l.dyn_smem);
+#endif
+    smem_used = end;
+    static_bytes = 0;
+    statics.clear();
+    tma.clear();
+    late.clear();
+    mbar_waiting.clear();
+    async = options().async;
+    if (async == Options::Async::random) {  // some blocks all early, some all late, some mixed
+        const unsigned kind = rng.below(3);
+        async = kind == 0 ? Options::Async::eager : kind == 1 ? Options::Async::lazy : Options::Async::random;
+    }
+    for (Barrier& b : bars) {
+        b.expected = b.arrived = 0;
+        b.accumulate = 0;
+        b.waiting.clear();
+        b.clock = {};
+    }
+    for (WarpgroupState& g : warpgroups) {
+        g.arrived = 0;
+        g.queue.clear();
+        g.waiting.clear();
+    }
+    for (unsigned w = 0; w * kWarp < nthreads; ++w) {
+        unsigned lanes = std::min(kWarp, nthreads - w * kWarp);
+        warps[w].exists = lanes == kWarp ? ~0u : (1u << lanes) - 1;
+        warps[w].exited = 0;
+        warps[w].open.clear();
+    }
+    pick = Pick::in_order;
+    bool by_warp = false;
+    if (options().order == Options::Order::random) {
+        const unsigned kind = rng.below(3);
+        pick = kind == 0 ? Pick::any : Pick::by_priority;
+        by_warp = kind == 1;
+    }
+    bool backward = options().order == Options::Order::reverse;
+    for (unsigned k = 0; k < nthreads; ++k) {
+        unsigned i = backward ? nthreads - 1 - k : k;
+        Thread& t = threads[i];
+        t.thread_idx = {i % l.block.x, i / l.block.x % l.block.y, i / l.block.x / l.block.y};
+        t.block_idx = idx;
+        t.linear = i;
+        t.lane = i % kWarp;
+        t.warp = i / kWarp;
+        t.priority = unsigned(Rng{seed ^ (by_warp ? t.warp : i) * 0x51ED27u}.next());
+        t.cp_groups.clear();
+        t.cp_open.clear();
+        t.wg_committed = 0;
+        t.wg_fence = false;
+        t.wg_acc_bytes = 0;
+        t.clock = {};
+        t.clk = 1;
+        t.proxy_epoch = t.proxy_clk = 0;
+        t.fenced = false;
+        // Spread the starts of the stacks over cache sets.
+        t.sp = make_stack(t.stack, kStack - (i % 16) * 192, thread_main);
+        make_ready(t);
+    }
+    blk = this;
+    check::block_begin(*this);
+
+    while (live && !faulted) {
+        if (count == 0) {  // asynchronous copies land as late as they can: when all threads wait
+            if (land_async()) continue;
+            fault_text = "cuemu: " + context() + ":\n  " + deadlock_report();
+            faulted = true;
+            break;
+        }
+        if (async == Options::Async::random && !tma.empty() && rng.below(8) == 0) land_async();
+        resume(*this, next_ready());
+    }
+    if (!faulted && !tma.empty()) {
+        faulted = true;
+        fault_text = "cuemu: " + context() + ":\n  the block ends with a TMA load still in flight";
+    }
+#if CUEMU_ASAN
+    __asan_unpoison_memory_region(smem, kSmemSpan);
+    if (faulted)  // fibers were abandoned with live frames
+        for (unsigned i = 0; i < nthreads; ++i) __asan_unpoison_memory_region(threads[i].stack, kStack);
+#endif
+    blk = nullptr;
+    if (faulted) throw KernelFault(fault_text);
+}
+
+}  // namespace cuemu

@@ -1,0 +1,70 @@
+// Device buffers, random data, comparison. Works with either build.
+#pragma once
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "ops/cuda/gpu.h"
+
+using bf16 = __nv_bfloat16;
+
+template <class T>
+struct Device {
+    T* p = nullptr;
+    size_t n;
+    explicit Device(size_t n) : n(n) {
+        if (cudaMalloc(reinterpret_cast<void**>(&p), n * sizeof(T)) != cudaSuccess) throw std::bad_alloc();
+    }
+    explicit Device(const std::vector<T>& v) : Device(v.size()) {
+        cudaMemcpy(p, v.data(), n * sizeof(T), cudaMemcpyHostToDevice);
+    }
+    Device(const Device&) = delete;
+    ~Device() { cudaFree(p); }
+    std::vector<T> host() const {
+        std::vector<T> v(n);
+        cudaMemcpy(v.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost);
+        return v;
+    }
+    operator T*() const { return p; }
+};
+
+inline std::vector<float> random_floats(size_t n, unsigned seed) {
+    std::mt19937 g(seed);
+    std::normal_distribution<float> d;
+    std::vector<float> v(n);
+    for (float& x : v) x = d(g);
+    return v;
+}
+inline std::vector<bf16> to_bf16(const std::vector<float>& v) {
+    std::vector<bf16> r(v.size());
+    for (size_t i = 0; i < v.size(); ++i) r[i] = __float2bfloat16(v[i]);
+    return r;
+}
+inline std::vector<double> to_double(const std::vector<bf16>& v) {
+    std::vector<double> r(v.size());
+    for (size_t i = 0; i < v.size(); ++i) r[i] = double(__bfloat162float(v[i]));
+    return r;
+}
+
+// Largest |got - want| in units of the reference's root mean square; NaN counts as infinite.
+inline double error(const std::vector<float>& got, const std::vector<double>& want) {
+    double worst = 0, square = 0;
+    for (double w : want) square += w * w;
+    const double rms = std::sqrt(square / double(want.size())) + 1e-30;
+    for (size_t i = 0; i < want.size(); ++i) {
+        const double e = std::fabs(double(got[i]) - want[i]) / rms;
+        if (!(e <= worst)) worst = std::isnan(e) ? INFINITY : e;
+    }
+    return worst;
+}
+
+inline int failures = 0;
+inline void expect(const std::string& what, double err, double limit) {
+    const bool ok = err <= limit;
+    printf("%-44s error %.2e (limit %.0e) %s\n", what.c_str(), err, limit, ok ? "ok" : "FAILED");
+    failures += !ok;
+}

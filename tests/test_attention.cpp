@@ -1,0 +1,228 @@
+// The attention kernels one by one, whichever of them cuda::attention_* would choose, forward and backward, against the
+// CPU in f64 on the same rounded inputs. Tolerances as test_ops derives them, with the catalogue's factor for the chain
+// scores -> softmax -> values. Linked once per build of the CUDA kernels, like test_parity.
+#include <gtest/gtest.h>
+
+#include "engine/transfer.h"
+#include "ops/cuda/attention_kernels.h"
+#include "tests/check.h"
+
+using namespace eng;
+using namespace eng::test;
+using cuda::AttentionKernel;
+
+namespace {
+
+struct Lists { std::vector<int> q_begin, q_len, k_begin, k_len; };
+
+struct Trial {
+    const char* name;
+    Lists seqs;
+    int heads, D;
+    bool causal = false, shared = false;
+    int spare = 0;  // rows of q and k that belong to no sequence
+    Mode mode = Mode::write;
+};
+
+Lists packed(std::vector<int> q, std::vector<int> k) {
+    Lists l;
+    int at = 0;
+    for (const int n : q) l.q_begin.push_back(at), l.q_len.push_back(n), at += n;
+    at = 0;
+    for (const int n : k) l.k_begin.push_back(at), l.k_len.push_back(n), at += n;
+    return l;
+}
+Lists self(std::vector<int> lens) { return packed(lens, lens); }
+Lists paired(const Lists& of, const std::vector<int>& q, const std::vector<int>& k) {
+    Lists l;
+    for (std::size_t i = 0; i < q.size(); ++i) {
+        l.q_begin.push_back(of.q_begin[q[i]]), l.q_len.push_back(of.q_len[q[i]]);
+        l.k_begin.push_back(of.k_begin[k[i]]), l.k_len.push_back(of.k_len[k[i]]);
+    }
+    return l;
+}
+int end_of(const std::vector<int>& begin, const std::vector<int>& len) {
+    int end = 0;
+    for (std::size_t i = 0; i < begin.size(); ++i) end = std::max(end, begin[i] + len[i]);
+    return end;
+}
+
+// All tensors of one attention call, on one device and in one dtype, with values from `seed`; q, k, v and their gradients
+// share one pitched matrix each, as the layers have them.
+struct Call {
+    int C, q_rows, k_rows, o_rows = 0;
+    Tensor q_begin, q_len, o_begin, k_begin, k_len, qkv, y, lse, dy, dqkv;
+    AttentionSeqs seqs;
+    const Trial& t;
+
+    Call(Arena& arena, const Trial& t, DType type, DType values) : C(t.heads * t.D), t(t) {
+        q_rows = end_of(t.seqs.q_begin, t.seqs.q_len) + t.spare, k_rows = end_of(t.seqs.k_begin, t.seqs.k_len) + t.spare;
+        std::vector<std::int32_t> o;
+        for (const int n : t.seqs.q_len) o.push_back(o_rows), o_rows += n;
+        const auto list = [&](const std::vector<int>& v) { return upload<std::int32_t>(arena, {std::int64_t(v.size())}, v); };
+        q_begin = list(t.seqs.q_begin), q_len = list(t.seqs.q_len), o_begin = list(o), k_begin = list(t.seqs.k_begin), k_len = list(t.seqs.k_len);
+        seqs = {in(q_begin), in(q_len), in(o_begin), in(k_begin), in(k_len), t.shared, 0, 0, 0};
+        for (std::size_t i = 0; i < t.seqs.q_len.size(); ++i) {
+            seqs.max_q = std::max(seqs.max_q, t.seqs.q_len[i]), seqs.max_k = std::max(seqs.max_k, t.seqs.k_len[i]);
+            seqs.k_rows += t.seqs.k_len[i];
+        }
+        const int rows = std::max(q_rows, k_rows);
+        qkv = make(arena, {rows, 3 * C}, type, values, 1), dy = make(arena, {o_rows, C}, type, values, 2);
+        dqkv = make(arena, {rows, 3 * C}, type, values, 3);
+        y = Tensor(arena, {o_rows, C}, type), lse = Tensor(arena, {o_rows, t.heads}, stats_dtype(type));
+    }
+    static Tensor make(Arena& arena, Shape s, DType type, DType values, unsigned seed) {
+        Tensor x(arena, s, type);
+        std::mt19937 g(seed);
+        std::normal_distribution<float> n;
+        std::vector<double> v(std::size_t(s.numel()));
+        for (double& e : v) e = values == DType::bf16 ? double(float(bf16(n(g)))) : double(n(g));
+        dispatch_float(type, "make", [&](auto tag) {
+            std::vector<decltype(tag)> bytes;
+            for (const double e : v) bytes.push_back(decltype(tag)(e));
+            write_host(x, bytes.data());
+        });
+        return x;
+    }
+    View part(const Tensor& m, int which, int rows) const {
+        View v = columns(in(m), which * C, C);
+        v.rows = rows;
+        return v;
+    }
+    double scale() const { return 1 / std::sqrt(double(t.D)); }
+    AttentionFwd forward() const { return {part(qkv, 0, q_rows), part(qkv, 1, k_rows), part(qkv, 2, k_rows), seqs, out(y), out(lse), t.heads, scale(), t.causal}; }
+    AttentionBwd backward() const {
+        return {in(dy), part(qkv, 0, q_rows), part(qkv, 1, k_rows), part(qkv, 2, k_rows), in(y), in(lse), seqs,
+                {part(dqkv, 0, q_rows), t.mode}, {part(dqkv, 1, k_rows), t.mode}, {part(dqkv, 2, k_rows), t.mode}, t.heads, scale(), t.causal};
+    }
+};
+
+class Attention : public testing::Test {
+protected:
+    Arena host{std::size_t(1) << 32}, device{std::size_t(1) << 32, Device::cuda};
+
+    static double size(const std::vector<double>& v) {
+        double m = 1e-3;
+        for (const double x : v) m = std::fmax(m, std::fabs(x));
+        return m;
+    }
+    static void compare(const std::vector<double>& got, const std::vector<double>& want, double tolerance, const std::string& what, double scale = 0) {
+        double worst = 0;
+        for (std::size_t i = 0; i < want.size(); ++i) {
+            const double d = std::fabs(got[i] - want[i]);
+            worst = std::isnan(d) ? INFINITY : std::fmax(worst, d);
+        }
+        EXPECT_LE(worst, tolerance * (scale ? scale : size(want))) << what;
+    }
+
+    void expect(const Trial& t, AttentionKernel kernel, DType type) {
+        const Call truth(host, t, DType::f64, type), here(device, t, type, type), twice(device, t, type, type);
+        const char* names[] = {"any", "tiled", "whole"};
+        const std::string what = std::string(t.name) + ", " + names[int(kernel)] + " " + name_of(type);
+        cpu::attention_forward(truth.forward()), cpu::attention_backward(truth.backward());
+        for (const Call* c : {&here, &twice}) {
+            ASSERT_TRUE(can_run(kernel, c->forward())) << what;
+            cuda::run_attention_kernel(kernel, c->forward());
+            // whole-head backward leaves shared rows to tiled
+            const auto back = can_run(kernel, c->backward()) ? kernel : AttentionKernel::tiled;
+            EXPECT_TRUE(back == kernel || t.shared || kernel == AttentionKernel::whole) << what;
+            cuda::run_attention_kernel(back, c->backward());
+        }
+        const double depth = std::max(here.seqs.max_k, here.seqs.max_q) * (t.shared ? double(t.seqs.q_len.size()) : 1);
+        const double u = type == DType::bf16 ? 1.0 / 256 : 1.0 / (1 << 24), tolerance = 4 * (2 * u + 8 * std::sqrt(depth) / (1 << 24));
+        compare(download_wide(here.y), download_wide(truth.y), tolerance, what + ": y");
+        compare(download_wide(here.lse), download_wide(truth.lse), tolerance, what + ": lse");
+        const auto got = download_wide(here.dqkv), want = download_wide(truth.dqkv);
+        // dq and dk are sums of differences p (dp - delta), which can cancel: the terms are as large as those of dv
+        const char* parts[] = {": dq", ": dk", ": dv"};
+        for (int p = 0; p < 3; ++p) {
+            std::vector<double> g, w;
+            for (std::size_t i = 0; i < want.size(); ++i)
+                if (int(i) % (3 * here.C) / here.C == p) g.push_back(got[i]), w.push_back(want[i]);
+            compare(g, w, tolerance, what + parts[p], size(want));
+        }
+        for (const auto& [a, b] : {std::pair{here.y, twice.y}, {here.dqkv, twice.dqkv}})
+            EXPECT_EQ(download_wide(a), download_wide(b)) << what << ": two runs differ";
+    }
+    void everywhere(const Trial& t) {
+        expect(t, AttentionKernel::any, DType::f32);
+        expect(t, AttentionKernel::any, DType::bf16);
+        if (t.D != 64) return;
+        expect(t, AttentionKernel::tiled, DType::bf16);
+        expect(t, AttentionKernel::whole, DType::bf16);
+    }
+};
+
+TEST_F(Attention, OneSequenceOfAnyLength) {
+    for (const int n : {1, 3, 16, 31, 64, 65, 193})
+        for (const bool causal : {false, true}) everywhere({"self", self({n}), 1, 64, causal});
+}
+TEST_F(Attention, LongSequences) {
+    for (const bool causal : {false, true}) {
+        const Trial t{"long", self({300}), 1, 64, causal};
+        expect(t, AttentionKernel::tiled, DType::bf16);
+        const Call c(device, t, DType::bf16, DType::bf16);
+        EXPECT_FALSE(can_run(AttentionKernel::whole, c.forward())) << "300 rows do not fit";
+    }
+    everywhere({"256 keys", self({256}), 1, 64});
+}
+TEST_F(Attention, RaggedBatches) {
+    everywhere({"ragged", self({5, 1, 27, 17, 77}), 3, 64});
+    everywhere({"ragged causal", self({5, 1, 27, 17, 77}), 2, 64, true});
+    everywhere({"cross", packed({5, 3, 40}, {67, 12, 1}), 2, 64});
+    everywhere({"many heads", self({7, 9}), 12, 64});
+}
+TEST_F(Attention, AnyHeadWidth) {
+    for (const int D : {1, 5, 8, 24, 32, 128})
+        for (const int heads : {1, 3}) everywhere({"width", self({9, 34}), heads, D, heads == 3});
+}
+TEST_F(Attention, GradientsAreAddedWhereTheModeSaysSo) {
+    everywhere({"accumulate", self({33, 5}), 2, 64, false, false, 0, Mode::accumulate});
+    everywhere({"accumulate, shared", paired(packed({5, 3}, {40, 9}), {0, 1, 0, 1}, {0, 0, 1, 1}), 2, 64, false, true, 0, Mode::accumulate});
+    everywhere({"skip", self({33}), 1, 64, false, false, 0, Mode::skip});
+}
+TEST_F(Attention, RowsOutsideOfSequencesGetNoGradient) {
+    Lists gaps;
+    gaps.q_begin = {2, 30}, gaps.q_len = {17, 20}, gaps.k_begin = {1, 50}, gaps.k_len = {40, 7};
+    everywhere({"gaps", gaps, 2, 64, false, false, 3});
+    everywhere({"gaps, shared", gaps, 2, 64, false, true, 3});
+}
+TEST_F(Attention, SharedRowsSumOverTheirSequences) {
+    const Lists sides = packed({5, 70, 2}, {33, 1, 80});
+    everywhere({"all pairs", paired(sides, {0, 1, 2, 0, 1, 2, 0, 1, 2}, {0, 0, 0, 1, 1, 1, 2, 2, 2}), 2, 64, false, true});
+    Lists overlap;  // sequences that share a part of their rows, and causal
+    overlap.q_begin = {0, 10, 3}, overlap.q_len = {20, 61, 70}, overlap.k_begin = {5, 0, 9}, overlap.k_len = {66, 70, 70};
+    everywhere({"overlap", overlap, 1, 64, false, true});
+    everywhere({"overlap causal", overlap, 1, 64, true, true});
+}
+TEST_F(Attention, MoreSequencesThanThreads) {
+    std::vector<int> q, k;
+    for (int i = 0; i < 300; ++i) q.push_back(i * 7 % 3), k.push_back(i % 2);
+    everywhere({"300 pairs", paired(packed({2, 1, 3}, {3, 17}), q, k), 1, 64, false, true});
+    everywhere({"300 pairs, narrow", paired(packed({2, 1, 3}, {3, 17}), q, k), 1, 8, false, true});
+}
+
+// What else lies in a batch must not matter, to the bit.
+TEST_F(Attention, PackedEqualsOneByOne) {
+    for (const auto kernel : {AttentionKernel::any, AttentionKernel::tiled, AttentionKernel::whole}) {
+        const Trial alone{"alone", self({19}), 1, 64}, batch{"batch", self({19, 77, 3}), 1, 64};
+        const Call a(device, alone, DType::bf16, DType::bf16), b(device, batch, DType::bf16, DType::bf16);
+        for (const Call* c : {&a, &b}) cuda::run_attention_kernel(kernel, c->forward()), cuda::run_attention_kernel(kernel, c->backward());
+        const auto head = [](const Tensor& t, std::int64_t rows) { return download_wide(t.slice(0, rows)); };
+        EXPECT_EQ(head(a.y, 19), head(b.y, 19)) << int(kernel);
+        EXPECT_EQ(head(a.dqkv, 19), head(b.dqkv, 19)) << int(kernel);
+    }
+}
+
+TEST_F(Attention, MapIsTheMeanProbability) {
+    for (const DType type : {DType::f32, DType::bf16}) {
+        const Trial t{"map", packed({5, 2}, {150, 9}), 3, 8};
+        const Call truth(host, t, DType::f64, type), here(device, t, type, type);
+        const Tensor want(host, {7, 150}, DType::f64), got(device, {7, 150}, DType::f32);
+        cpu::attention_map({truth.forward().q, truth.forward().k, truth.seqs, out(want), 3, truth.scale()});
+        cuda::attention_map({here.forward().q, here.forward().k, here.seqs, out(got), 3, here.scale()});
+        compare(download_wide(got), download_wide(want), 4 * (2 + 8 * std::sqrt(150.0)) / (1 << 24), name_of(type));
+    }
+}
+
+}  // namespace

@@ -1,0 +1,206 @@
+// The GEMM kernels one by one, whichever of them cuda::gemm would choose: every layout, odd shapes, rows that start at
+// any byte, every epilogue, k cut into parts. Small integers must come out exactly, so that a misplaced element cannot
+// hide in a tolerance; random values within the rounding of the sum and of the store. Linked once per build of the CUDA
+// kernels, like test_parity.
+#include <gtest/gtest.h>
+
+#include "ops/cuda/gemm_kernels.h"
+#include "tests/check.h"
+#include "engine/transfer.h"
+
+using namespace eng;
+using namespace eng::test;
+using cuda::GemmKernel;
+
+namespace {
+
+struct Trial {
+    GemmKernel kernel;
+    int m, n, k;
+    bool ta = false, tb = false;
+    DType out = DType::f32;
+    bool bias = false, residual = false, gelu = false, accumulate = false;
+    int splits = 0, shift = 0;  // shift: elements by which the operands miss the alignment of an allocation
+    DType in() const { return kernel == GemmKernel::simt ? DType::f32 : DType::bf16; }
+};
+std::ostream& operator<<(std::ostream& os, const Trial& t) {
+    const char* names[] = {"simt", "mma", "hopper"};
+    return os << names[int(t.kernel)] << " " << t.m << "x" << t.n << "x" << t.k << (t.ta ? " T" : " N") << (t.tb ? "T" : "N") << " to "
+              << name_of(t.out) << (t.bias ? " bias" : "") << (t.residual ? " residual" : "") << (t.gelu ? " gelu" : "")
+              << (t.accumulate ? " accumulate" : "") << ", splits " << t.splits << ", shift " << t.shift;
+}
+
+using Numbers = std::vector<double>;
+
+// The device side of one matrix, its values rounded to its type; `shift` elements precede it in its allocation.
+struct Matrix {
+    Tensor all;
+    View view;
+    Numbers values;
+    Matrix(Arena& arena, int rows, int cols, DType t, Numbers v, int shift = 0) : all(arena, Shape{std::int64_t(rows) * cols + shift}, t), values(std::move(v)) {
+        values.resize(std::size_t(rows) * cols, NAN);
+        dispatch_float(t, "matrix", [&](auto tag) {
+            using T = decltype(tag);
+            std::vector<T> bytes(std::size_t(all.numel()), T(0.0f));
+            for (std::size_t i = 0; i < values.size(); ++i) bytes[i + shift] = T(float(values[i])), values[i] = double(bytes[i + shift]);
+            write_host(all, bytes.data());
+        });
+        view = {static_cast<char*>(all.raw()) + shift * size_of(t), t, rows, cols, cols};
+    }
+};
+
+Numbers normal(std::size_t n, unsigned seed) {
+    std::mt19937 g(seed);
+    std::normal_distribution<double> d;
+    Numbers v(n);
+    for (double& x : v) x = d(g);
+    return v;
+}
+Numbers integers(std::size_t n, unsigned seed) {
+    std::mt19937 g(seed);
+    Numbers v(n);
+    for (double& x : v) x = int(g() % 17) - 8;
+    return v;
+}
+
+class Gemm : public testing::Test {
+protected:
+    Arena device{std::size_t(1) << 32, Device::cuda};
+    int trials = 0;
+
+    // The largest error of a trial in units of what rounding explains; 0 is exact.
+    double worst(const Trial& t, Numbers (*make)(std::size_t, unsigned)) {
+        const std::size_t mn = std::size_t(t.m) * t.n;
+        const Matrix a(device, t.ta ? t.k : t.m, t.ta ? t.m : t.k, t.in(), make(std::size_t(t.m) * t.k, 1), t.shift);
+        const Matrix b(device, t.tb ? t.n : t.k, t.tb ? t.k : t.n, t.in(), make(std::size_t(t.k) * t.n, 2), t.shift);
+        const Matrix bias(device, 1, t.n, t.in(), make(t.n, 3)), residual(device, t.m, t.n, t.out, make(mn, 4));
+        const Matrix c(device, t.m, t.n, t.out, t.accumulate ? make(mn, 5) : Numbers{}), pre(device, t.m, t.n, t.out, {});
+        GemmArgs g{a.view, b.view};
+        g.ta = t.ta, g.tb = t.tb, g.gelu = t.gelu;
+        if (t.bias) g.bias = bias.view;
+        if (t.residual) g.residual = residual.view;
+        g.c = {c.view, t.accumulate ? Mode::accumulate : Mode::write};
+        g.pre = {pre.view, t.gelu ? Mode::write : Mode::skip};
+        if (!cuda::can_run(t.kernel, g)) return -1;
+        cuda::run_gemm_kernel(t.kernel, g, t.splits);
+        ++trials;
+
+        const Numbers got = download_wide(c.all), kept = download_wide(pre.all);
+        const double u = t.out == DType::bf16 ? 1.0 / 256 : 1.0 / (1 << 24), u32 = 1.0 / (1 << 24);
+        double worst = 0;
+        const auto compare = [&](double x, double want, double tolerance) {
+            const double e = std::fabs(x - want) / tolerance;
+            worst = std::isnan(e) ? INFINITY : std::fmax(worst, e);
+        };
+        for (int i = 0; i < t.m; ++i)
+            for (int j = 0; j < t.n; ++j) {
+                double sum = 0, size = 1;  // size: of all terms together
+                const auto add = [&](double x) { sum += x, size += std::fabs(x); };
+                for (int q = 0; q < t.k; ++q) add(a.values[t.ta ? q * t.m + i : i * t.k + q] * b.values[t.tb ? j * t.k + q : q * t.n + j]);
+                const std::size_t at = std::size_t(i) * t.n + j;
+                if (t.bias) add(bias.values[j]);
+                if (t.residual) add(residual.values[at]);
+                if (t.accumulate) add(c.values[at]);
+                compare(t.gelu ? kept[at] : got[at], sum, u * std::fabs(sum) + u32 * (t.k + 4) * size);
+                // the activation starts from the rounded value that was kept
+                if (t.gelu) compare(got[at], kept[at] / (1 + std::exp(-1.702 * kept[at])), u * std::fabs(kept[at]) + 16 * u32 * (1 + std::fabs(kept[at])));
+            }
+        return worst;
+    }
+    void expect(const Trial& t) {
+        EXPECT_LE(worst(t, integers), t.gelu || t.out == DType::bf16 ? 1 : 0) << t;
+        EXPECT_LE(worst(t, normal), 1) << t;
+    }
+};
+
+const GemmKernel kernels[] = {GemmKernel::simt, GemmKernel::mma, GemmKernel::hopper};
+
+TEST_F(Gemm, OddShapesInEveryLayout) {
+    for (const auto kernel : {GemmKernel::simt, GemmKernel::mma})
+        for (int layout = 0; layout < 4; ++layout)
+            for (const int m : {1, 31, 193})
+                for (const int n : {1, 3, 65})
+                    for (const int k : {1, 31, 257}) expect({kernel, m, n, k, bool(layout & 1), bool(layout & 2)});
+    EXPECT_EQ(trials, 2 * 2 * 4 * 27);
+}
+
+TEST_F(Gemm, LargerThanOneTileInEveryLayout) {
+    for (const auto kernel : kernels)
+        for (int layout = 0; layout < 4; ++layout) {
+            expect({kernel, 136, 264, 200, bool(layout & 1), bool(layout & 2)});
+            expect({kernel, 648, 72, 40, bool(layout & 1), bool(layout & 2)});   // two rounds of four 128-row tiles
+            expect({kernel, 264, 520, 328, bool(layout & 1), bool(layout & 2)});  // 128 x 256, more steps than stages
+        }
+    EXPECT_EQ(trials, 2 * 3 * 4 * 3);
+}
+
+TEST_F(Gemm, HopperTakesEveryExtentThatTmaAllows) {
+    for (int layout = 0; layout < 4; ++layout) {
+        const bool ta = layout & 1, tb = layout & 2;  // the fast axis of each operand is a multiple of 8
+        expect({GemmKernel::hopper, ta ? 8 : 193, tb ? 193 : 8, !ta || tb ? 264 : 257, ta, tb});
+        expect({GemmKernel::hopper, ta ? 200 : 1, tb ? 3 : 136, !ta || tb ? 8 : 1, ta, tb});
+    }
+    EXPECT_EQ(trials, 2 * 4 * 2);
+}
+
+TEST_F(Gemm, Epilogues) {
+    for (const auto kernel : kernels)
+        for (const DType out : {DType::f32, DType::bf16})
+            for (const int n : {72, 67}) {  // whole 16 bytes a row, and not
+                if (kernel == GemmKernel::simt && out == DType::bf16) continue;
+                Trial t{kernel, 77, n, 40, false, true, out};
+                t.bias = true, expect(t);
+                t.residual = true, expect(t);
+                t.accumulate = true, expect(t);
+                t.residual = t.accumulate = false, t.gelu = true, expect(t);
+            }
+    EXPECT_EQ(trials, 2 * 5 * 2 * 4);
+}
+
+TEST_F(Gemm, AnyAlignment) {
+    for (int layout = 0; layout < 4; ++layout)
+        for (const int shift : {1, 4}) {
+            Trial t{GemmKernel::mma, 72, 136, 200, bool(layout & 1), bool(layout & 2)};
+            t.shift = shift, expect(t);
+            GemmArgs g{View{reinterpret_cast<void*>(512 + 2 * shift), DType::bf16, 64, 64, 64}, View{reinterpret_cast<void*>(512), DType::bf16, 64, 64, 64}};
+            EXPECT_FALSE(cuda::can_run(GemmKernel::hopper, g)) << "TMA wants 16-byte addresses";
+        }
+}
+
+TEST_F(Gemm, SplitsOfKAddUpInOrder) {
+    for (const auto kernel : kernels)
+        for (const int n : {72, 67})
+            for (const int splits : {2, 5, 100}) {  // 100: more than there are steps
+                Trial t{kernel, 130, n, 392, true, false, DType::f32};
+                t.splits = splits, t.accumulate = true;
+                if (kernel == GemmKernel::hopper && n == 67) continue;
+                t.m = 136, expect(t);
+            }
+    EXPECT_EQ(trials, 2 * 5 * 3);
+}
+
+TEST_F(Gemm, AnEmptySumIsZero) {
+    for (const auto kernel : {GemmKernel::simt, GemmKernel::mma}) {
+        Trial t{kernel, 5, 9, 0, false, true};
+        t.bias = true, expect(t);
+    }
+}
+
+// What the layers ask for, through the public door: it must choose a kernel that can.
+TEST_F(Gemm, TheDispatcherTakesAnything) {
+    for (const DType in : {DType::f32, DType::bf16})
+        for (const auto& s : {std::array{193, 64, 64}, std::array{64, 193, 7}, std::array{1, 1, 1}, std::array{128, 64, 72}}) {
+            const auto [m, n, k] = s;
+            const Matrix a(device, m, k, in, integers(std::size_t(m) * k, 1)), b(device, n, k, in, integers(std::size_t(n) * k, 2));
+            const Matrix c(device, m, n, DType::f32, {});
+            GemmArgs g{a.view, b.view};
+            g.tb = true, g.c = {c.view, Mode::write};
+            cuda::gemm(g);
+            const Numbers got = download_wide(c.all);
+            double sum = 0;
+            for (int q = 0; q < k; ++q) sum += a.values[(m - 1) * k + q] * b.values[(n - 1) * k + q];
+            EXPECT_EQ(got.back(), sum) << m << "x" << n << "x" << k;
+        }
+}
+
+}  // namespace

@@ -1,0 +1,174 @@
+// cpu against cuda over the whole catalogue: the f64 result of the CPU is the truth for f32 and bf16 on the device,
+// forward and gradients, within the rounding that test_ops derives. Linked once per build of the CUDA kernels: with the
+// emulator (plain, AddressSanitizer, access checker) here, with nvcc's objects where a GPU is.
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "engine/rng.h"
+#include "engine/transfer.h"
+#include "ops/optimizer.h"
+#include "tests/check.h"
+
+using namespace eng;
+using namespace eng::test;
+
+namespace eng {
+void PrintTo(const Case& c, std::ostream* os) { *os << c.name; }
+}  // namespace eng
+
+namespace {
+
+Tensor on(Arena& arena, const Tensor& t) {
+    Tensor there(arena, t.shape(), t.dtype());
+    std::vector<char> bytes(t.bytes());
+    read_host(t, bytes.data());
+    write_host(there, bytes.data());
+    return there;
+}
+
+class Parity : public testing::TestWithParam<Case> {
+protected:
+    Arena host{std::size_t(1) << 32}, device{std::size_t(1) << 32, Device::cuda};
+
+    std::vector<Tensor> inputs(DType t) {
+        std::vector<Tensor> x;
+        for (std::size_t i = 0; i < GetParam().inputs.size(); ++i)
+            x.push_back(random_normal(host, GetParam().inputs[i], t, unsigned(i + 1)));
+        return x;
+    }
+    Tensor cotangent(const std::vector<Tensor>& x, DType t) {
+        Recording off(nullptr);
+        return random_normal(host, GetParam().f(host, x).shape(), t, 99);
+    }
+    // The case on the device, its results brought home.
+    Result run_there(const std::vector<Tensor>& x, const Tensor& w) {
+        std::vector<Tensor> there;
+        for (const Tensor& t : x) there.push_back(on(device, t));
+        Result r = run(GetParam(), device, there, on(device, w));
+        r.y = on(host, r.y);
+        for (Tensor& g : r.grads) g = on(host, g);
+        return r;
+    }
+};
+
+TEST_P(Parity, AgreesWithinItsRoundingAndRepeatsItsBits) try {
+    const Case& c = GetParam();
+    for (const DType t : {DType::f32, DType::bf16}) {
+        const auto x = inputs(t);
+        std::vector<Tensor> wide;
+        for (const Tensor& v : x) wide.push_back(to(v, DType::f64));
+        const Tensor w = cotangent(x, t);
+        const Result truth = run(c, host, wide, w), got = run_there(x, w), again = run_there(x, w);
+        const double u = t == DType::bf16 ? 1.0 / 256 : 1.0 / (1 << 24), sums = 8 * std::sqrt(c.depth) / (1 << 24);
+        const auto check = [&](const Tensor& g, const Tensor& want, const Tensor& twice, const std::string& what) {
+            const double size = std::fmax(max_abs(want), 1e-3);
+            EXPECT_LE(max_diff(g, want), c.slack * (2 * u + sums) * size) << name_of(t) << " " << what;
+            EXPECT_TRUE(same_bits(g, twice)) << name_of(t) << " " << what << ": two runs differ";
+        };
+        check(got.y, truth.y, again.y, "output");
+        for (std::size_t i = 0; i < got.grads.size(); ++i)
+            check(got.grads[i], truth.grads[i], again.grads[i], "gradient " + std::to_string(i));
+    }
+    EXPECT_EQ(device.in_use(), 0u) << "something on the device was not released";
+} catch (const Error& e) {
+    if (!std::strstr(e.what(), "has no CUDA kernel yet")) throw;
+    GTEST_SKIP() << e.what();
+}
+
+// One input at a time: what nobody wants is skipped, and what is wanted has the same bits as when everything is.
+TEST_P(Parity, SkipsWhatNobodyWants) try {
+    const Case& c = GetParam();
+    if (!c.gradient || c.inputs.size() < 2) return;
+    const auto x = inputs(DType::f32);
+    const Tensor w = cotangent(x, DType::f32);
+    const Result all = run_there(x, w);
+    for (std::size_t wanted = 0; wanted < x.size(); ++wanted) {
+        Tape tape;
+        Recording recording(&tape);
+        std::vector<Tensor> there;
+        for (const Tensor& t : x) there.push_back(on(device, t));
+        there[wanted] = tape.leaf(there[wanted]);
+        tape.backward(c.f(device, there), on(device, to(w, all.y.dtype())));
+        EXPECT_TRUE(same_bits(on(host, tape.take(there[wanted])), all.grads[wanted])) << "input " << wanted;
+    }
+} catch (const Error& e) {
+    if (!std::strstr(e.what(), "has no CUDA kernel yet")) throw;
+    GTEST_SKIP() << e.what();
+}
+
+// Parameters: gradients are added to what is there, in f32 also beside bf16 activations.
+TEST_P(Parity, AddsToParameterGradients) try {
+    const Case& c = GetParam();
+    if (!c.gradient) return;
+    for (const DType t : {DType::f32, DType::bf16}) {
+        const bool takes_params = c.name.starts_with("linear") || c.name.starts_with("layer_norm") || c.name.starts_with("embed") || c.name.starts_with("add_class");
+        if (t == DType::bf16 && !takes_params) continue;  // the gradient of an activation has its dtype
+        const auto x = inputs(t);
+        std::vector<Tensor> wide, there;
+        for (const Tensor& v : x) wide.push_back(to(v, DType::f64));
+        const Tensor w = cotangent(x, t);
+        const Result truth = run(c, host, wide, w);
+        std::deque<Param> params;
+        for (const Tensor& v : x) {
+            Param& p = params.emplace_back();
+            p.shape = v.shape();
+            p.compute = on(device, v);
+            p.grad = upload(device, v.shape(), std::vector<float>(std::size_t(v.numel()), 0.5f));
+            there.push_back(p.use());
+        }
+        Tape tape;
+        Recording recording(&tape);
+        const Tensor y = c.f(device, there);
+        tape.backward(y, on(device, to(w, y.dtype())));
+        // Beside bf16, what is left is the rounding of values on the way (pre-activations, normalised rows).
+        const double u = t == DType::bf16 ? 1.0 / 256 : 1.0 / (1 << 24), sums = 8 * std::sqrt(c.depth) / (1 << 24);
+        for (std::size_t i = 0; i < params.size(); ++i) {
+            const std::vector<double> got = download_wide(params[i].grad), want = download_wide(truth.grads[i]);
+            const double size = std::fmax(max_abs(truth.grads[i]), 0.5);
+            for (std::size_t k = 0; k < got.size(); ++k)
+                ASSERT_LE(std::fabs(got[k] - 0.5 - want[k]), c.slack * (2 * u + sums) * size) << name_of(t) << " input " << i << " element " << k;
+        }
+    }
+} catch (const Error& e) {
+    if (!std::strstr(e.what(), "has no CUDA kernel yet")) throw;
+    GTEST_SKIP() << e.what();
+}
+
+// The optimizer has no op: three steps on both devices, segments that end anywhere, f32 and bf16 copies.
+TEST(AdamW, TakesTheSameStepsOnBothDevices) {
+    for (const DType t : {DType::f32, DType::bf16}) {
+        std::vector<double> result[2];
+        for (const Device d : {Device::cpu, Device::cuda}) {
+            Arena arena(std::size_t(1) << 30, d);
+            ParamStore params(arena, t);
+            params.add("a", {31}, Init::normal(1), ParamGroup::clip, true);
+            params.add("b", {7, 100}, Init::normal(1), ParamGroup::head, true);
+            params.add("c", {3}, Init::zeros(), ParamGroup::clip, false);
+            params.finalize(5);
+            AdamWOptions options;
+            options.ema = 0.9f;
+            eng::AdamW optimizer(params, arena, options);
+            for (int step = 0; step < 3; ++step) {
+                std::vector<double> g;
+                for (std::int64_t i = 0; i < params.grad.numel(); ++i) g.push_back(normal(9, std::uint64_t(step), std::uint64_t(i)));
+                copy(params.grad, upload_as(arena, params.grad.shape(), g, DType::f32));
+                optimizer.step(1e-2f, 3e-2f, 0.5f);
+            }
+            for (const Tensor& x : {params.master, params.compute, params.grad, optimizer.m, optimizer.v, optimizer.ema})
+                for (const double v : download_wide(x)) result[int(d)].push_back(v);
+        }
+        // A few f32 roundings of values near 1; where a weight lies between two bf16 values, the copies may part by one.
+        const double tolerance = t == DType::bf16 ? 1.0 / 128 : 2e-6;
+        for (std::size_t i = 0; i < result[0].size(); ++i) ASSERT_NEAR(result[1][i], result[0][i], tolerance * (1 + std::fabs(result[0][i]))) << i;
+    }
+}
+
+std::string case_name(const testing::TestParamInfo<Case>& info) {
+    std::string s;
+    for (char ch : info.param.name) s += std::isalnum(static_cast<unsigned char>(ch)) ? ch : '_';
+    return s;
+}
+INSTANTIATE_TEST_SUITE_P(Catalogue, Parity, testing::ValuesIn(all_cases()), case_name);
+
+}  // namespace
