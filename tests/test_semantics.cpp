@@ -236,7 +236,7 @@ void expect_valid(const std::string& text) {
 TEST(Semantics, AnyTextGivesAValidResult) {
     const Texts odd{"", " ", ".", ",,,;;;!!!", "-", "'", "'s", "n't", "w/", "/", "&", "\n\n", "the", "and and", "no",
                     "with with of of", "她穿着红色外套", "Женщина в красном пальто", "\xff\xfe\x80", "a\xe2\x80",
-                    "“”’—…", "a \"red\\ hat\" \t\x01", "is is are her", "1 2 3 23", "red", "of", "one"};
+                    "“”’—…", "a picture of a man which is blue", "a \"red\\ hat\" \t\x01", "is is are her", "1 2 3 23", "red", "of", "one"};
     for (const std::string& text : odd) expect_valid(text);
     expect_valid(std::string("a red\0hat", 9));
     for (const std::string word : {"a", "red ", "red, ", "hat ", "and ", "no hat ", "with a logo ", "the man ", "- "}) {

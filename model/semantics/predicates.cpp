@@ -65,7 +65,7 @@ std::size_t Grammar::part_predicate(std::size_t i) {
 }
 
 std::size_t Grammar::be_at(std::size_t i) {
-    if (part_is_subject_ && last_end_ == i && !negated_ && !denies_sight(i + 1)) return part_predicate(i);
+    if (part_is_subject_ && last_end_ == i && !negated_ && !items_[last_item_].details.empty() && !denies_sight(i + 1)) return part_predicate(i);
     resolve_subject(i);
     if (denies_sight(i + 1)) {
         fired(Rule::out_of_sight, i);

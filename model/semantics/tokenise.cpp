@@ -142,8 +142,10 @@ std::size_t match_multiword(std::vector<Token>& tokens, std::size_t i, const Lex
     return found;
 }
 
-// Looks every token up, multi-words first.
-void join_words(std::vector<Token>& tokens, const Lexicon& lexicon) {
+// Looks every token up, multi-words first; the second time, when some are corrected, only multi-words: what else is
+// known of a word stays.
+enum class Look { up, again };
+void join_words(std::vector<Token>& tokens, const Lexicon& lexicon, Look look) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < tokens.size(); ++kept) {
         const Entry* e = nullptr;
@@ -153,7 +155,7 @@ void join_words(std::vector<Token>& tokens, const Lexicon& lexicon) {
             t.end = tokens[i + n - 1].end;
             t.rule = Rule::multi_word;
             set(t, *e);
-        } else if (t.word) {
+        } else if (t.word && look == Look::up) {
             if (const Entry* single = lexicon.find(t.text)) set(t, *single);
         }
         tokens[kept] = t;
@@ -250,11 +252,11 @@ void tokenise(std::string_view raw, const Lexicon& lexicon, Sentence& s) {
     s.lower = lower_ascii(raw);
     s.tokens.reserve(raw.size() / 4 + 4);
     Splitter(s.lower, s.tokens).run();
-    join_words(s.tokens, lexicon);
+    join_words(s.tokens, lexicon, Look::up);
     bool corrected = undo_confusions(s.tokens, lexicon);
     join_halves(s.tokens, lexicon);
     for (Token& t : s.tokens) corrected = settle_unknown(t, lexicon) || corrected;
-    if (corrected) join_words(s.tokens, lexicon);  // a corrected word may complete a multi-word
+    if (corrected) join_words(s.tokens, lexicon, Look::again);  // a corrected word may complete a multi-word
 }
 
 }  // namespace scvd::sd
