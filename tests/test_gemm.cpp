@@ -128,8 +128,8 @@ TEST_F(Gemm, OddShapesInEveryLayout) {
 TEST_F(Gemm, LargerThanOneTileInEveryLayout) {
     for (const auto kernel : kernels)
         for (int layout = 0; layout < 4; ++layout) {
-            exact({kernel, 136, 264, 200, bool(layout & 1), bool(layout & 2)});
-            exact({kernel, 648, 72, 456, bool(layout & 1), bool(layout & 2)});
+            exact({kernel, 136, 264, 200, bool(layout & 1), bool(layout & 2)});  // hopper: 128 x 192
+            exact({kernel, 648, 72, 456, bool(layout & 1), bool(layout & 2)});   // 128 x 128
         }
     for (int layout = 0; layout < 4; ++layout) exact({GemmKernel::hopper, 256, 512, 328, bool(layout & 1), bool(layout & 2)});  // 128 x 256
     EXPECT_EQ(trials, 3 * 4 * 2 + 4);

@@ -10,6 +10,7 @@
 //                 k, v [.,64] in shared memory      y = y shrink + p v; p goes from accumulators to operands in registers
 //
 // Traffic      4 nq nk 64 FLOP a head; whole reads q, k, v once and writes y once: bound by memory below ~200 keys.
+// Registers    160, no spills: 12 warps a multiprocessor. Every access to q, k, v and y moves 16 bytes.
 // Numerics     f32 scores and sums, exp2; p is rounded to bf16 for p v. Keys out of sight count as -infinity.
 // Determinism  a row has one owner, its sums run in the order of the keys: packed equals one by one bit for bit.
 // Idea         online softmax after Milakov & Gimelshein (2018) and FlashAttention-2 (Dao, 2023), read, not copied.

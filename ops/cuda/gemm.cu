@@ -24,7 +24,7 @@ __global__ __launch_bounds__(256) void sum_splits_kernel(const float* __restrict
         float s[W];
         read(partial, false, i, s);
         for (int k = 1; k < splits; ++k) add_to(s, partial, false, k * mn + i);
-        emit(e, i / e.n, i % e.n, s);
+        emit_wide(e, i, i % e.n, s);
     }
 }
 
@@ -85,7 +85,7 @@ bool can_run(GemmKernel kernel, const GemmArgs& g) {
         case GemmKernel::simt: return g.a.dtype == DType::f32 || g.a.dtype == DType::bf16;
         case GemmKernel::mma: return g.a.dtype == DType::bf16;
         case GemmKernel::hopper:  // TMA wants rows of whole 16 bytes
-            return g.a.dtype == DType::bf16 && chip().hopper && at16(g.a.p) && at16(g.b.p) && g.a.cols % 8 == 0 &&
+            return g.a.dtype == DType::bf16 && chip().hopper && hopper_was_built() && at16(g.a.p) && at16(g.b.p) && g.a.cols % 8 == 0 &&
                    g.b.cols % 8 == 0 && g.a.numel() > 0;
     }
     return false;

@@ -25,6 +25,7 @@ Product product_of(const GemmArgs& g);
 void gemm_simt(Product p, DType type, int splits);
 void gemm_mma(Product p, int splits);
 void gemm_hopper(Product p, int splits);
+bool hopper_was_built();  // the binary has code for sm_90a
 
 // Cuts k: sets p's splits and, where there is more than one, points p.out to partial sums in scratch memory.
 class SplitK {
