@@ -94,9 +94,10 @@ PTX_INLINE void store(const float (&acc)[N / 2], float* out, const Epilogue& e, 
         if (col + c >= e.n) break;
 #pragma unroll
         for (int j = 0; j < strip / 8; ++j)
-            for (int h = 0; h < 2; ++h)
-                *reinterpret_cast<float2*>(&out[(lane / 4 + 8 * h) * pitch + 8 * j + lane % 4 * 2]) =
-                    make_float2(acc[c / 2 + 4 * j + 2 * h], acc[c / 2 + 4 * j + 2 * h + 1]);
+            for (int h = 0; h < 2; ++h) {
+                const float2 pair = make_float2(acc[c / 2 + 4 * j + 2 * h], acc[c / 2 + 4 * j + 2 * h + 1]);
+                *reinterpret_cast<float2*>(&out[(lane / 4 + 8 * h) * pitch + 8 * j + lane % 4 * 2]) = pair;
+            }
         __syncwarp();  // the strip is whole
         for (int i = lane; i < 16 * strip / 8; i += 32) {
             const int r = i / (strip / 8), q = i % (strip / 8) * 8;

@@ -61,8 +61,10 @@ template <int N>
 PTX_INLINE void store_strip(const float (&acc)[N][4], float* out, const Epilogue& e, std::int64_t row, std::int64_t col, int lane) {
     constexpr int pitch = N * 8 + 8;
     for (int j = 0; j < N; ++j)
-        for (int h = 0; h < 2; ++h)
-            *reinterpret_cast<float2*>(&out[(lane / 4 + 8 * h) * pitch + 8 * j + lane % 4 * 2]) = make_float2(acc[j][2 * h], acc[j][2 * h + 1]);
+        for (int h = 0; h < 2; ++h) {
+            const float2 pair = make_float2(acc[j][2 * h], acc[j][2 * h + 1]);
+            *reinterpret_cast<float2*>(&out[(lane / 4 + 8 * h) * pitch + 8 * j + lane % 4 * 2]) = pair;
+        }
     __syncwarp();  // the strip is whole
     for (int i = lane; i < 16 * N; i += 32) emit<8>(e, row + i / N, col + i % N * 8, out + i / N * pitch + i % N * 8);
     __syncwarp();  // the strip is read: the next one may overwrite it
