@@ -31,6 +31,17 @@ class Parity : public testing::TestWithParam<Case> {
 protected:
     Arena host{std::size_t(1) << 32}, device{std::size_t(1) << 32, Device::cuda};
 
+    void SetUp() override {  // RN50's operators wait for their CUDA side
+        std::vector<Tensor> there;
+        for (const Tensor& t : inputs(DType::f32)) there.push_back(on(device, t));
+        Recording off(nullptr);
+        try {
+            GetParam().f(device, there);
+        } catch (const Error& e) {
+            if (!std::strstr(e.what(), "has no CUDA kernel yet")) throw;
+            GTEST_SKIP() << e.what();
+        }
+    }
     std::vector<Tensor> inputs(DType t) {
         std::vector<Tensor> x;
         for (std::size_t i = 0; i < GetParam().inputs.size(); ++i)
