@@ -55,7 +55,8 @@ const VerbAnchor verb_anchors[] = {{"wear.1", scvd::sd::wordnet_wear}, {"wear.2"
 
 struct Part {  // of speech
     std::unordered_map<std::string, std::vector<std::string>> senses;  // word -> offsets, most frequent first
-    std::unordered_map<std::string, std::vector<std::string>> up;      // offset -> hypernyms
+    std::unordered_map<std::string, std::vector<std::string>> up;      // offset -> hypernyms; of an adjective the attribute it is a value of
+    std::unordered_map<std::string, std::vector<std::string>> similar;  // offset -> adjectives of like meaning
     std::unordered_map<std::string, bool> proper;                      // word -> all senses are names
     std::unordered_map<std::string, int> seen;                         // word -> occurrences in the corpus
 };
@@ -89,7 +90,8 @@ void read_data(const std::string& file, Part& p) {
         auto& up = p.up[f[0]];
         for (std::size_t i = 0, n = std::stoul(f.at(pointers)); i < n; ++i) {
             const auto& kind = f.at(pointers + 1 + 4 * i);
-            if (kind == "@" || kind == "@i") up.push_back(f.at(pointers + 2 + 4 * i));
+            if (kind == "@" || kind == "@i" || kind == "=") up.push_back(f.at(pointers + 2 + 4 * i));
+            if (kind == "&") p.similar[f[0]].push_back(f.at(pointers + 2 + 4 * i));
         }
     }
 }
@@ -184,6 +186,23 @@ WordNet read_all(const std::string& folder) {
     return w;
 }
 
+// "young", "tall", "slim": values of an attribute that persons have, or like one.
+bool describes_persons(const WordNet& w, const std::string& word) {
+    const auto senses = w.adjectives.senses.find(word);
+    if (senses == w.adjectives.senses.end()) return false;
+    std::vector<std::string> near{senses->second[0]};
+    if (const auto s = w.adjectives.similar.find(near[0]); s != w.adjectives.similar.end()) near.insert(near.end(), s->second.begin(), s->second.end());
+    for (const auto& o : near)
+        if (const auto up = w.adjectives.up.find(o); up != w.adjectives.up.end())
+            for (const char* attribute : {"age.1", "stature.2", "height.2", "body_weight.1"}) {
+                const std::string a = attribute;
+                const auto& offsets = w.nouns.senses.at(a.substr(0, a.size() - 2));
+                const std::size_t n = std::size_t(a.back() - '1');
+                if (n < offsets.size() && std::find(up->second.begin(), up->second.end(), offsets[n]) != up->second.end()) return true;
+            }
+    return false;
+}
+
 // What the table says of one word: a part of speech with less than a fifth of its occurrences is left out.
 std::uint16_t tag_of(WordNet& w, const std::string& word) {
     using namespace scvd::sd;
@@ -207,6 +226,7 @@ std::uint16_t tag_of(WordNet& w, const std::string& word) {
     if (material) tag |= wordnet_adjective;
     if (reading(w.adjectives) || (w.adjectives.senses.contains(word) && colour)) tag |= colour ? wordnet_colour : wordnet_adjective;
     if (reading(w.adverbs)) tag |= wordnet_adverb;
+    if (describes_persons(w, word)) tag |= wordnet_person;
     return tag;
 }
 

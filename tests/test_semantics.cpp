@@ -79,11 +79,11 @@ TEST(Semantics, LabelledDescriptions) {
     EXPECT_EQ(persons, 60);
 }
 
-// More descriptions with other words, written in eight batches while the rules grew: docs/semantics.md has what each
+// More descriptions with other words, written in ten batches while the rules grew: docs/semantics.md has what each
 // batch scored when it was first read. The bar again only guards against going back.
 TEST(Semantics, OwnDescriptions) {
     const auto rows = labelled("sd_own.jsonl");
-    ASSERT_EQ(rows.size(), 241u);
+    ASSERT_EQ(rows.size(), 297u);
     Score phrases, absent;
     int persons = 0;
     for (const auto& row : rows) {
@@ -94,7 +94,7 @@ TEST(Semantics, OwnDescriptions) {
     }
     EXPECT_GE(phrases.f1(), 0.95);
     EXPECT_GE(absent.f1(), 0.95);
-    EXPECT_GE(persons, 238);
+    EXPECT_GE(persons, 294);
 }
 
 struct Case {
@@ -236,7 +236,7 @@ void expect_valid(const std::string& text) {
 TEST(Semantics, AnyTextGivesAValidResult) {
     const Texts odd{"", " ", ".", ",,,;;;!!!", "-", "'", "'s", "n't", "w/", "/", "&", "\n\n", "the", "and and", "no",
                     "with with of of", "她穿着红色外套", "Женщина в красном пальто", "\xff\xfe\x80", "a\xe2\x80",
-                    "“”’—…", "a \"red\\ hat\" \t\x01", "is is are her", "1 2 3 23", "red", "of", "one"};
+                    "“”’—…", "a picture of a man which is blue", "a \"red\\ hat\" \t\x01", "is is are her", "1 2 3 23", "red", "of", "one"};
     for (const std::string& text : odd) expect_valid(text);
     expect_valid(std::string("a red\0hat", 9));
     for (const std::string word : {"a", "red ", "red, ", "hat ", "and ", "no hat ", "with a logo ", "the man ", "- "}) {

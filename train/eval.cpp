@@ -17,7 +17,6 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     eng::Arena arena;
     Scvd model(c.model, arena, 1);
     const Loaded loaded = load_weights(o.weights, model);
-    if (loaded.foreign) fmt::print("{}", describe(loaded.report));
     const RunState& state = loaded.state;
     const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, c.data.images);
     fmt::print(stderr, "{}", describe_skipped(data));
@@ -29,7 +28,7 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     r["train_seconds"] = state.seconds;
     r["weights"] = o.weights;
     r["pairs_trained_on"] = c.model.loss.pairs;
-    std::string text = table(r);
+    std::string text = (loaded.foreign ? describe(loaded.report) : "") + table(r);
     if (c.model.loss.pairs == "matched") text += "trained on matched pairs only: its pair scores know their own answer and are for study\n";
     if (const auto regions = load_regions(c.data.root, split)) {
         const LocalisationTable where = localise_split(model, c, split, *pictures, bank, *regions);

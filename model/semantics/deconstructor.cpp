@@ -2,6 +2,7 @@
 #include "model/semantics/deconstructor.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "model/semantics/grammar.h"
 
@@ -26,8 +27,12 @@ bool is_empty(const sd::Item& item) {
     return (item.head_classes & hair) && !item.absent;
 }
 
-bool listed(const std::vector<Phrase>& list, const std::string& text) {
-    return std::any_of(list.begin(), list.end(), [&](const Phrase& p) { return p.text == text; });
+// What is already in the list; `many` takes over where the list is long, so that time stays linear.
+bool listed(const std::vector<Phrase>& list, std::unordered_set<std::string>& many, const std::string& text) {
+    if (list.size() < 32) return std::any_of(list.begin(), list.end(), [&](const Phrase& p) { return p.text == text; });
+    if (many.empty())
+        for (const Phrase& p : list) many.insert(p.text);
+    return !many.insert(text).second;
 }
 
 }  // namespace
@@ -59,6 +64,7 @@ Deconstruction Deconstructor::operator()(std::string_view description) const {
     const bool by_pronoun = !who.known;
     d.person_begin = by_pronoun ? who.pronoun_begin : who.noun_begin;
     d.person_end = by_pronoun ? who.pronoun_end : who.noun_end;
+    std::unordered_set<std::string> many, many_absent;
     for (std::size_t i = 0; i < grammar.items().size(); ++i) {
         const sd::Item& item = grammar.items()[i];
         if (item.gone || is_empty(item)) continue;
@@ -66,7 +72,7 @@ Deconstruction Deconstructor::operator()(std::string_view description) const {
         std::string text = sd::text_of(item);
         if (is_person && item.head.text.empty()) text += " " + d.person;
         auto& list = item.absent ? d.absent : d.phrases;
-        if (listed(list, text)) continue;
+        if (listed(list, item.absent ? many_absent : many, text)) continue;
         const Category c = is_person ? Category::person : sd::category_of(item.head_classes);
         list.push_back({std::move(text), c, item.begin, item.end, sd::has_colour(item.front)});
     }

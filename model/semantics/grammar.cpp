@@ -72,7 +72,7 @@ void Grammar::new_clause() {
     prep_ = Prep::none;
     link_ = Link::none;
     negated_ = negation_used_ = unseen_ = carries_ = false;
-    waits_for_head_ = false;
+    waits_for_head_ = part_is_subject_ = false;
     group_.clear();
 }
 
@@ -111,7 +111,7 @@ std::size_t Grammar::negation(std::size_t i) {
 }
 
 std::size_t Grammar::relative(std::size_t i) {
-    const bool of_item = at(i).text != "who" && at(i).text != "whom" && (last_ == Last::item || last_ == Last::part);
+    const bool of_item = at(i).text != "who" && at(i).text != "whom" && last_item_ != none && (last_ == Last::item || last_ == Last::part);
     fired(Rule::relative_clause, i);
     prep_ = Prep::none;
     fresh_subject_ = true;
@@ -122,6 +122,7 @@ std::size_t Grammar::relative(std::size_t i) {
         subjects_.assign(1, last_item_);
         if (both && group_.size() > 1) subjects_ = group_;
     }
+    if (at(i).text == "thats" || at(i).text == "whos") return be_at(i);  // "a top thats white"
     return i + 1;
 }
 

@@ -166,7 +166,7 @@ Lexicon Lexicon::load(const std::string& file, Words words) {
     lexicon.parse(function_words, "function_words.txt");
     std::istringstream known{std::string(known_words)};
     for (std::string w; known >> w;)
-        if (Entry& e = lexicon.entries[w]; e.text.empty()) e = {w, 0, sd::f_known, 1, true};
+        if (Entry& e = lexicon.entries[w]; e.text.empty()) e = {w, 0, sd::f_known, 1};
     for (auto& [key, e] : lexicon.entries)
         if (e.words > 1 && (e.classes & sd::worn))
             if (const Entry* last = lexicon.find(std::string_view(key).substr(key.rfind(' ') + 1)); last && (last->classes & sd::worn)) e.flags |= sd::f_compound;

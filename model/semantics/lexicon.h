@@ -15,7 +15,7 @@ struct Entry {
     sd::Classes classes = 0;
     std::uint32_t flags = 0;
     int words = 1;
-    bool real = true;  // false: only the first word of some multi-words
+    bool is_noun() const { return (classes & sd::noun) && !(classes & sd::verbs); }
 };
 
 struct Lexicon {

@@ -85,6 +85,8 @@ bool Grammar::in_scope(const NounPhrase& np) const {
     if (c & bodypart)
         return std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & bodyadj; });
     if (c & generic) return !mods.empty() || at(skip_adverbs(np.end)).is(be);  // "his clothes are dark"
+    const bool carried_matter = at(np.head).has(f_guessed) && (c & sd::place) && governor_ == Governor::carry && prep_ == Prep::none && !np.definite;
+    if (carried_matter && !mods.empty()) return true;  // "carries a leather folio"
     const bool made = coloured || std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & mod; });
     if (c & thing) return made && prep_ != Prep::loc;
     if (c & container) return np.content.size > 0 && handled_in_scope(np);
@@ -109,7 +111,9 @@ bool Grammar::is_part_here(const NounPhrase& np) const {
 bool Grammar::held_part(const NounPhrase& np) const {
     if (np.definite) return false;
     const bool held = governor_ == Governor::carry && prep_ == Prep::none && subject_ != Subject::item;
-    return held || (at(np.end).is(in | on) && at(np.end + 1).is(poss) && at(np.end + 2).is(hair));
+    std::size_t owned = np.end + 2;
+    while (at(owned).is(modifier) && !at(owned).is(noun)) ++owned;
+    return held || (at(np.end).is(in | on) && at(np.end + 1).is(poss) && at(owned).is(hair));
 }
 
 // "a red folder in her arm", "an umbrella above his head", "a stethoscope around the neck"
@@ -139,7 +143,8 @@ bool Grammar::handled_in_scope(const NounPhrase& np) const {
 // The item that a definite noun phrase takes up again: same head, no other colour.
 std::size_t Grammar::known_item(const NounPhrase& np, const Pieces& mods) const {
     if (!np.definite) return none;
-    for (std::size_t i = items_.size(); i-- > 0;) {
+    constexpr std::size_t memory = 64;  // items to look back over: keeps time linear in texts of any length
+    for (std::size_t i = items_.size(); i-- > 0 && i + memory >= items_.size();) {
         const Item& old = items_[i];
         if (old.absent || old.gone || stem_of(old.head.text) != stem_of(at(np.head).text)) continue;
         if (colours_agree(old.front, mods)) return i;
@@ -243,7 +248,8 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
     const bool behind_item = last_ == Last::item && last_item_ != none && !items_[last_item_].absent;
     const bool adjacent = behind_item && last_end_ == np.begin;
     // "a blue shirt, untucked, and ..."
-    const bool set_off = behind_item && link_ == Link::comma && last_end_ + 1 == np.begin && !np.determined && !at(np.end).is(noun);
+    const bool of_things = std::any_of(mods.begin(), mods.end(), [](const Piece& p) { return p.classes & (colour | shade | mod | suffix); });
+    const bool set_off = behind_item && of_things && link_ == Link::comma && last_end_ + 1 == np.begin && !np.determined && !at(np.end).is(noun);
     const bool joined = behind_item && last_prep_ != none && last_prep_ + 1 == np.begin &&
                         (last_prep_ == last_end_ || (last_prep_ == last_end_ + 1 && at(last_end_).comma())) &&
                         (prep_ == Prep::in || prep_ == Prep::of || prep_ == Prep::with);
@@ -275,6 +281,7 @@ std::size_t Grammar::mention_modifiers(const NounPhrase& np) {
         shared_head_mods_ = mods;
         waiting_begin_ = at(np.mods.at[0]).begin;
         waits_for_head_ = true;
+        link_ = Link::none;
     } else if (wears && np.head == none) {
         fired(Rule::only_colour, np.begin);
         NounPhrase clothes = np;

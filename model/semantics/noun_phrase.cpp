@@ -210,7 +210,7 @@ private:
         if (head.is(part) && (at(k_).is(num) || unknown(at(k_))) && names_text(head)) np_.content.push(k_++);
         // "a bag of brown color": the colour is the bag's
         const bool tells_colour = at(k_ + 1).is(colour | shade) && !at(k_ + 1).is(scope) && (at(k_ + 2).is(hue) || !at(k_ + 2).is(noun | adjective));
-        if (!at(k_).is(of) || at(k_).text != "of" || tells_colour || !head.is(part | container | thing | handled)) return;
+        if (!at(k_).is(of) || at(k_).text != "of" || tells_colour || !head.is(part | container | thing | handled | body)) return;
         std::size_t j = k_ + 1;
         while (at(j).is(det | defdet | num) && !at(j).is(noun)) ++j;
         const bool owned = at(j).is(poss) || at(k_ + 1).is(defdet);

@@ -34,7 +34,8 @@ bool Grammar::is_someone_else(const NounPhrase& np, Classes gender) const {
 bool Grammar::carries_child(const NounPhrase& np) const {
     if (!who_.known || !(np.head_classes & child) || np.definite || negated_) return false;
     const Token &next = at(np.end), &after = at(np.end + 1);
-    return next.is(participle) || (next.is(in | on) && after.is(poss));
+    const bool in_a_sling = next.is(in | on) && after.is(det) && at(np.end + 2).is(bag | pushed | carried);
+    return next.is(participle) || (next.is(in | on) && after.is(poss)) || in_a_sling;
 }
 
 std::size_t Grammar::mention_carried_person(NounPhrase np) {

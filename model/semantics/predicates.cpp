@@ -65,7 +65,7 @@ std::size_t Grammar::part_predicate(std::size_t i) {
 }
 
 std::size_t Grammar::be_at(std::size_t i) {
-    if (part_is_subject_ && last_end_ == i && !negated_ && !denies_sight(i + 1)) return part_predicate(i);
+    if (part_is_subject_ && last_end_ == i && !negated_ && !items_[last_item_].details.empty() && !denies_sight(i + 1)) return part_predicate(i);
     resolve_subject(i);
     if (denies_sight(i + 1)) {
         fired(Rule::out_of_sight, i);
@@ -73,7 +73,7 @@ std::size_t Grammar::be_at(std::size_t i) {
             for (const std::size_t s : subjects_) items_[s].gone = items_[s].front.empty() && items_[s].details.empty();
         negated_ = false;
         std::size_t end = i + 1;
-        while (at(end).word && !at(end).is(conj | but)) {
+        while (at(end).word && !at(end).is(conj | but | wear | carry | have)) {
             if (at(end).has(f_hidden) && (at(end + 1).text == "by" || at(end + 1).text == "under")) return end + 1;  // "hidden by a cap"
             ++end;
         }
@@ -181,6 +181,7 @@ std::size_t Grammar::participle_at(std::size_t i) {
 
 // "tied back" stays behind the noun, unless a style follows: "tied back in a ponytail" is a ponytail.
 std::size_t Grammar::hair_participle(std::size_t i, Item& hair) {
+    group_.clear();  // "... and her sweater is red" is not said of the hair
     std::size_t end = i + 1;
     while (at(end).is(adv) && !at(end).is(preposition & ~loc)) ++end;
     NounPhrase np;

@@ -142,8 +142,10 @@ std::size_t match_multiword(std::vector<Token>& tokens, std::size_t i, const Lex
     return found;
 }
 
-// Looks every token up, multi-words first.
-void join_words(std::vector<Token>& tokens, const Lexicon& lexicon) {
+// Looks every token up, multi-words first; the second time, when some are corrected, only multi-words: what else is
+// known of a word stays.
+enum class Look { up, again };
+void join_words(std::vector<Token>& tokens, const Lexicon& lexicon, Look look) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < tokens.size(); ++kept) {
         const Entry* e = nullptr;
@@ -153,7 +155,7 @@ void join_words(std::vector<Token>& tokens, const Lexicon& lexicon) {
             t.end = tokens[i + n - 1].end;
             t.rule = Rule::multi_word;
             set(t, *e);
-        } else if (t.word) {
+        } else if (t.word && look == Look::up) {
             if (const Entry* single = lexicon.find(t.text)) set(t, *single);
         }
         tokens[kept] = t;
@@ -190,8 +192,8 @@ bool is_singular_of_known(Token& t, const Lexicon& lexicon) {
     const std::size_t n = t.text.copy(plural.data(), plural.size());
     plural[n] = 's';
     const Entry* e = lexicon.find({plural.data(), n + 1});
-    if (!e || !e->classes) return false;
-    t.classes = e->classes;
+    if (!e || !e->is_noun()) return false;  // "bears" is a verb, and says nothing of a bear
+    t.classes = e->classes & noun;
     t.flags = e->flags & ~std::uint32_t{f_plural};
     t.rule = Rule::singular;
     return true;
@@ -203,7 +205,7 @@ const Entry* whole_of_halves(const Token& a, const Token& b, const Lexicon& lexi
     std::array<char, 48> joined;
     if (!a.word || !b.word || a.text.size() < 3 || b.text.size() < 3 || a.text.size() + b.text.size() > joined.size()) return nullptr;
     if (a.is(preposition | determiner | conj | neg | be | have | pronoun | people | scope)) return nullptr;
-    if (a.classes && b.is(scope)) return nullptr;  // "rain boots" are fine as they are
+    if (a.is(modifier) || (a.classes && b.is(scope))) return nullptr;  // "rain boots" are fine as they are
     std::size_t n = a.text.copy(joined.data(), joined.size());
     n += b.text.copy(joined.data() + n, joined.size() - n);
     const Entry* e = lexicon.find({joined.data(), n});
@@ -250,11 +252,11 @@ void tokenise(std::string_view raw, const Lexicon& lexicon, Sentence& s) {
     s.lower = lower_ascii(raw);
     s.tokens.reserve(raw.size() / 4 + 4);
     Splitter(s.lower, s.tokens).run();
-    join_words(s.tokens, lexicon);
+    join_words(s.tokens, lexicon, Look::up);
     bool corrected = undo_confusions(s.tokens, lexicon);
     join_halves(s.tokens, lexicon);
     for (Token& t : s.tokens) corrected = settle_unknown(t, lexicon) || corrected;
-    if (corrected) join_words(s.tokens, lexicon);  // a corrected word may complete a multi-word
+    if (corrected) join_words(s.tokens, lexicon, Look::again);  // a corrected word may complete a multi-word
 }
 
 }  // namespace scvd::sd

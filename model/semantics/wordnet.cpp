@@ -44,6 +44,7 @@ WordNetEntry as_found(int tag) {
     WordNetEntry e{true, noun_classes[static_cast<std::size_t>(noun_of(tag))], tag & wordnet_plural ? std::uint32_t{f_plural} : 0};
     if (tag & wordnet_colour) e.classes |= colour;
     if (tag & wordnet_adjective) e.classes |= mod;
+    if (tag & wordnet_person) e.classes |= mod | padj;
     if (is_verb(tag)) e.classes |= tag & wordnet_participle ? (verb_class(tag) & ~verb) | mod | participle : verb_class(tag);
     if (e.classes == 0 && (tag & wordnet_adverb)) e.classes = adv;
     return e;

@@ -18,7 +18,7 @@ enum class WordNetNoun : std::uint16_t {
 // Bits of a table entry, beside the noun class in the lowest five.
 enum WordNetTag : std::uint16_t {
     wordnet_noun = 31, wordnet_verb = 32, wordnet_wear = 64, wordnet_carry = 128, wordnet_adjective = 256, wordnet_colour = 512,
-    wordnet_adverb = 1024, wordnet_plural = 2048, wordnet_participle = 4096,
+    wordnet_adverb = 1024, wordnet_plural = 2048, wordnet_participle = 4096, wordnet_person = 8192,
 };
 
 struct WordNetEntry {
