@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "model/position_table.h"
 #include "ops/ops.h"
 
 namespace scvd {
@@ -42,6 +43,8 @@ struct ModelConfig {
     bool recompute = false;  // transformer blocks keep only their input for backward
     std::string dtype = "f32";  // compute: f32 | bf16 (f64 for gradient checks)
 
+    // Rows and columns of the image encoder's patch tokens.
+    Grid grid() const { return {patches().grid_h(), patches().grid_w()}; }
     eng::PatchGeometry patches() const { return {image.height, image.width, image.patch, image.stride}; }
     // Errors: one sentence naming the key, the value and what is allowed.
     void check() const;

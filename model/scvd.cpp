@@ -34,14 +34,14 @@ std::vector<double> score_batch(const Tensor& images, const Tensor& texts) {
 
 }  // namespace
 
-Scvd::Scvd(const ModelConfig& c, eng::Arena& arena, std::uint64_t seed)
+Scvd::Scvd(const ModelConfig& c, eng::Arena& arena, std::optional<std::uint64_t> seed)
     : config_(checked(c)),
       params_(arena, dtype_named(c.dtype)),
       image_(in_scope<ImageEncoder>("visual", {params_, ParamGroup::clip}, c)),
       text_(in_scope<TextEncoder>("", {params_, ParamGroup::clip}, c)),
       interaction_({params_, ParamGroup::head}, c),
       classifier_(c.classes > 0 ? params_.add("classifier.weight", {c.classes, c.embed}, Init::normal(0.001), ParamGroup::head, true) : nullptr) {
-    params_.finalize(seed);
+    if (seed) params_.finalize(*seed);
 }
 
 LossParts Scvd::loss(const Tensor& pixels, const Tensor& augment, const TextBatch& texts, const std::vector<std::int32_t>& labels) const {

@@ -1,6 +1,7 @@
 #pragma once
 // The whole model: encoders, interaction, losses and scores.
 #include <memory>
+#include <optional>
 
 #include "model/interaction.h"
 
@@ -13,8 +14,9 @@ struct LossParts {
 
 class Scvd {
 public:
-    // Declares all parameters in `arena`'s memory and draws their start values from `seed`.
-    Scvd(const ModelConfig&, eng::Arena& arena, std::uint64_t seed);
+    // Declares all parameters in `arena`'s memory and draws their start values from `seed`. Without a seed they are only
+    // declared: names and shapes for who converts files.
+    Scvd(const ModelConfig&, eng::Arena& arena, std::optional<std::uint64_t> seed);
 
     ImageFeatures encode_images(const Tensor& pixels, const Tensor& augment = {}) const { return image_(pixels, augment); }
     TextFeatures encode_texts(const TextBatch& batch) const { return text_(batch); }

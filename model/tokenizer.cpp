@@ -263,4 +263,17 @@ std::string Tokenizer::decode(const std::vector<int>& ids) const {
     return out;
 }
 
+Tokenizer::Vocabulary Tokenizer::vocabulary() const {
+    Vocabulary v;
+    for (const std::string& bytes : tables_->text) {
+        std::string spelled;  // start, end and end of word are plain letters, which stand for themselves
+        for (const char c : bytes) spelled += tables_->bytes.spelled[static_cast<std::size_t>(tables_->bytes.token_of_byte[static_cast<unsigned char>(c)])];
+        v.tokens.push_back(spelled);
+    }
+    v.merges.resize(merge_count);
+    for (const auto& [pair, id] : tables_->merges)
+        v.merges[static_cast<std::size_t>(id - first_merge)] = {v.tokens[pair >> 32], v.tokens[pair & 0xFFFFFFFF]};
+    return v;
+}
+
 }  // namespace scvd

@@ -29,6 +29,13 @@ public:
     // Text of the tokens; a word is followed by a blank. Bytes that are not UTF-8 become U+FFFD.
     std::string decode(const std::vector<int>& ids) const;
 
+    // The tables themselves, in the printable spelling of the vocabulary file, for programs that take them as files.
+    struct Vocabulary {
+        std::vector<std::string> tokens;                          // by id
+        std::vector<std::pair<std::string, std::string>> merges;  // first learnt first
+    };
+    Vocabulary vocabulary() const;
+
 private:
     struct Tables;
     explicit Tokenizer(std::unique_ptr<Tables> tables);

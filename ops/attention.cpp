@@ -121,6 +121,22 @@ Tensor cross_attention(const Tensor& q, const Tensor& kv, const Seqs& qs, const 
     });
 }
 
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Seqs& qs, const Seqs& ks, int heads) {
+    const std::int64_t C = q.cols();
+    ENG_CHECK(k.shape() == v.shape() && k.cols() == C && heads > 0 && C % heads == 0, "attend", "q ", q.shape(), " k ", k.shape(), " v ", v.shape(), " with ", heads, " heads");
+    check_rows("attend", qs, q.rows(), "query");
+    check_rows("attend", ks, k.rows(), "key");
+    const Attrs at = attrs_of(qs, ks, heads, score_scale(C, heads), false);
+    const Tensor y = q.like(Shape{qs.total, C}), lse = q.like(Shape{qs.total, heads}, stats_dtype(q.dtype()));
+    run_attention_forward(q.device(), {in(q), in(k), in(v), args_of(qs, ks), out(y), out(lse), heads, at.scale, false});
+    if (!wants_grad({&q, &k, &v})) return y;
+    return Tape::recording->record("attend", {q, k, v}, y, {q, k, v, y, lse, qs.begin, qs.len, qs.out, ks.begin, ks.len}, at, [](Backward& b) {
+        const Attrs at = b.attrs<Attrs>();
+        run_attention_backward(b.gout.device(), {in(b.gout), in(b.saved(0)), in(b.saved(1)), in(b.saved(2)), in(b.saved(3)), in(b.saved(4)),
+                                                 saved_seqs(b, 5, at), out(b.grad(0)), out(b.grad(1)), out(b.grad(2)), at.heads, at.scale, false});
+    });
+}
+
 Tensor cross_attention_map(const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads) {
     check_cross("cross_attention_map", q, kv, qs, ks, heads);
     const Tensor map = q.like(Shape{qs.total, ks.max_len}, stats_dtype(q.dtype()));

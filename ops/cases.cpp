@@ -83,8 +83,13 @@ void add_sequences(std::vector<Case>& c) {
     c.push_back({"attention causal", {{9, 24}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {2, 7}), 2, true); }, 16, 4});
     c.push_back({"attention of one token", {{1, 15}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {1}), 1, true); }, 16, 4});
     c.push_back({"attention long", {{193, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {193}), 1, false); }, 193, 4});
+    c.push_back({"attention too long for shared memory", {{270, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {262, 8}), 1, true); }, 262, 4});
     c.push_back({"attention cross", {{5, 8}, {9, 16}}, [](Arena& a, In x) { return cross_attention(x[0], x[1], packed_seqs(a, {2, 3}), packed_seqs(a, {6, 3}), 4); }, 16, 4});
     c.push_back({"attention over pairs", {{6, 8}, {8, 16}}, paired_attention, 32, 4});
+    c.push_back({"attention over pairs, heads of 64", {{6, 64}, {8, 128}}, [](Arena& a, In x) {
+        const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 1, 3});
+        return cross_attention(x[0], x[1], pick(a, texts, {0, 1, 2, 0, 1, 2}), pick(a, images, {0, 0, 0, 1, 1, 1}), 1);
+    }, 32, 4});
     c.push_back({"attention that skips rows", {{4, 6}, {10, 12}}, [](Arena& a, In x) {
         return cross_attention(x[0], x[1], uniform_seqs(a, 2, 2), uniform_seqs(a, 2, 4, 1, 5), 1);
     }, 16, 4});
@@ -126,6 +131,32 @@ void add_heads(std::vector<Case>& c) {
     c.push_back({"matching_loss with temperature", {{5, 13}}, [](Arena& a, In x) { return matching_loss(l2_normalize(x[0]), match_table(a, 5, 13), 8.0); }, 16, 24});  // scores are multiplied by 8, and rounded before
 }
 
+// Running statistics that are not a batch's own: mean 0.3, variance 1.7 and so on.
+Tensor running(Arena& a, std::int64_t n, double first, DType t) {
+    std::vector<double> v;
+    for (std::int64_t i = 0; i < n; ++i) v.push_back(first + 0.1 * double(i % 5));
+    return upload_as(a, {n}, v, stats_dtype(t));
+}
+
+void add_vision(std::vector<Case>& c) {
+    // 2 pictures of 7x5 pixels with 3 channels; kernels that do and do not divide them.
+    c.push_back({"conv2d 3x3", {{70, 3}, {5, 3, 3, 3}}, [](Arena&, In x) { return conv2d(x[0], x[1], 7, 5, 1, 1); }, 70});
+    c.push_back({"conv2d 3x3 stride 2", {{70, 3}, {7, 3, 3, 3}}, [](Arena&, In x) { return conv2d(x[0], x[1], 7, 5, 2, 1); }, 63});
+    c.push_back({"conv2d 1x1", {{35, 17}, {31, 17, 1, 1}}, [](Arena&, In x) { return conv2d(x[0], x[1], 7, 5, 1, 0); }, 35});
+    c.push_back({"conv2d without padding", {{96, 16}, {16, 16, 5, 5}}, [](Arena&, In x) { return conv2d(x[0], x[1], 8, 12, 1, 0); }, 400});
+    c.push_back({"batch_norm trained", {{193, 7}, {7}, {7}}, [](Arena& a, In x) {
+        return batch_norm(x[0], x[1], x[2], running(a, 7, 0.3, x[0].dtype()), running(a, 7, 1.7, x[0].dtype()), true);
+    }, 193, 2});  // gradients pass two means
+    c.push_back({"batch_norm frozen", {{35, 31}, {31}, {31}}, [](Arena& a, In x) {
+        return batch_norm(x[0], x[1], x[2], running(a, 31, 0.3, x[0].dtype()), running(a, 31, 1.7, x[0].dtype()), false);
+    }, 35, 2});
+    c.push_back({"relu", {{5, 33}}, [](Arena&, In x) { return relu(x[0]); }});
+    c.push_back({"avg_pool", {{2 * 6 * 4, 5}}, [](Arena&, In x) { return avg_pool(x[0], 6, 4, 2); }});
+    c.push_back({"avg_pool that drops an edge", {{2 * 7 * 5, 3}}, [](Arena&, In x) { return avg_pool(x[0], 7, 5, 2); }});
+    c.push_back({"add_mean_and_positions", {{14, 5}, {8, 5}}, [](Arena&, In x) { return add_mean_and_positions(x[0], x[1]); }});
+    c.push_back({"attend", {{2, 8}, {11, 8}, {11, 8}}, [](Arena& a, In x) { return attend(x[0], x[1], x[2], packed_seqs(a, {1, 1}), packed_seqs(a, {4, 7}), 2); }, 16, 4});
+}
+
 double linear_flops(double n, double c, double o) { return 2 * n * c * o; }
 
 }  // namespace
@@ -136,6 +167,7 @@ std::vector<Case> all_cases() {
     add_matrix(c);
     add_sequences(c);
     add_heads(c);
+    add_vision(c);
     return c;
 }
 

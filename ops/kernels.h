@@ -85,6 +85,25 @@ struct AdamWArgs {
     float beta1, beta2, eps;
 };
 
+// ---- Convolution nets. A picture's pixels are rows: x [B*H*W, C], channels innermost.
+struct ConvShape {
+    int height, width, kernel, stride, pad;  // of the input; square kernels
+    int out_height() const { return (height + 2 * pad - kernel) / stride + 1; }
+    int out_width() const { return (width + 2 * pad - kernel) / stride + 1; }
+};
+struct ConvFwd { View x, w; Out y; ConvShape s; };          // w [O, I*k*k], each filter in the order (channel, y, x)
+struct ConvBwd { View dy, x, w; Out dx, dw; ConvShape s; };
+// y = gamma (x - mean) rstd + beta per channel. train: mean and variance of these rows, and running statistics [C] move
+// towards them by `momentum` (the variance unbiased); else the running ones are used. mean, rstd [C] are kept for backward.
+struct BatchNormFwd { View x, gamma, beta; Out running_mean, running_var, y, mean, rstd; float eps, momentum; bool train; };
+struct BatchNormBwd { View dy, x, gamma, mean, rstd; Out dx, dgamma, dbeta; bool train; };
+struct ReluFwd { View x; Out y; };
+struct ReluBwd { View dy, y; Out dx; };
+struct AvgPoolFwd { View x; Out y; int height, width, kernel; };  // stride = kernel; what does not fill one is dropped
+struct AvgPoolBwd { View dy; Out dx; int height, width, kernel; };
+struct MeanPositionsFwd { View x, pos; Out y; };            // y[b,0] = mean_p x[b,p] + pos[0]; y[b,1+p] = x[b,p] + pos[1+p]
+struct MeanPositionsBwd { View dy; Out dx, dpos; std::int64_t positions; };  // P
+
 constexpr int kernel_count = 0
 #define KERNEL(name, Args) +1
 #include "ops/kernels.def"

@@ -46,6 +46,7 @@ Tensor row_dot(const Tensor& a, const Tensor& b);                        // [N,C
 // Multi-head attention, softmax(q k^T / sqrt(D)) v within each sequence.
 Tensor self_attention(const Tensor& qkv, const Seqs& seqs, int heads, bool causal);                  // [T,3C] -> [T,C]
 Tensor cross_attention(const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads);  // q[.,C] kv[.,2C]
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Seqs& qs, const Seqs& ks, int heads);  // the same, k and v [.,C] apart
 // Mean over heads of cross_attention's probabilities, [qs.total, ks.max_len], 0 behind a sequence's end. No gradient.
 Tensor cross_attention_map(const Tensor& q, const Tensor& kv, const Seqs& qs, const Seqs& ks, int heads);
 
@@ -62,6 +63,15 @@ struct PatchGeometry {
 // pixels u8 [B,H,W,3], augment i32 [B,8] or undefined -> [B*P, 3*patch*patch] of dtype; CLIP's mean and std.
 Tensor patchify(const Tensor& pixels, const Tensor& augment, const PatchGeometry&, DType dtype);
 Tensor add_class_and_positions(const Tensor& patches, const Tensor& cls, const Tensor& pos);  // [B*P,C] -> [B*(P+1),C]
+
+// Convolution nets: rows are pixels, x [B*H*W, C] of pictures of height x width.
+Tensor conv2d(const Tensor& x, const Tensor& w, int height, int width, int stride, int pad);  // w [O,I,k,k] -> [B*H'*W', O]
+// train: normalises by these rows and moves the running statistics (f32, f64) towards theirs; else by the running ones.
+Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean, const Tensor& running_var, bool train,
+                  float momentum = 0.1f, float eps = 1e-5f);
+Tensor relu(const Tensor& x);
+Tensor avg_pool(const Tensor& x, int height, int width, int kernel);     // -> [B*(H/k)*(W/k), C]
+Tensor add_mean_and_positions(const Tensor& x, const Tensor& pos);       // [B*P,C], pos [P+1,C] -> [B*(P+1),C], the mean first
 
 // DFA's focus (method: section 4): f [n,C] from t [n,C] and L [T,C]; `weights` [T] (f32, no gradient) out.
 Tensor focus(const Tensor& t, const Tensor& l, const Seqs& seqs, Similarity, WeightNorm, Tensor* weights = nullptr);

@@ -4,10 +4,11 @@
 Lossless files hold pixel(x, y, channel) as tests/test_dataset.cpp computes it; beside each JPEG lies what Pillow (libjpeg)
 makes of it, as PNG.
 """
+import io
 import pathlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 W, H = 24, 16
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "images"
@@ -25,6 +26,12 @@ def save(image, name, **options):
 def save_jpeg(image, name, **options):
     save(image, name + ".jpg", quality=92, **options)
     save(Image.open(FOLDER / (name + ".jpg")).convert("RGB"), name + "_decoded.png")
+
+
+def save_bytes(image, exif):
+    out = io.BytesIO()
+    image.save(out, "JPEG", exif=exif)
+    return out
 
 
 def main():
@@ -51,6 +58,15 @@ def main():
     thumbnail = (FOLDER / "grey.jpg").read_bytes()
     save_jpeg(smooth, "thumbnail", subsampling=0, exif=b"Exif\0\0" + thumbnail)
     save(picture, "picture.webp", lossless=True)
+    # One scene held in eight ways: all must come out as the first.
+    for orientation in range(1, 9):
+        turn = {1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+                5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}[orientation]
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        stored = smooth if turn is None else smooth.transpose(turn)
+        assert ImageOps.exif_transpose(Image.open(save_bytes(stored, exif))).size == smooth.size
+        save(stored, f"turned{orientation}.jpg", quality=92, subsampling=0, exif=exif)
 
 
 if __name__ == "__main__":

@@ -19,3 +19,5 @@ if ((${#missing[@]})); then
 fi
 echo "== tokenizer vocabulary"
 bash scripts/fetch_bpe.sh
+echo "== CUDA headers"
+bash scripts/fetch_cuda_headers.sh

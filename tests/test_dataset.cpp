@@ -2,6 +2,7 @@
 // The files under tests/data/images come from scripts/golden_images.py.
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <filesystem>
 
@@ -68,6 +69,29 @@ TEST(Image, JpegsAgreeWithLibjpeg) {
         for (size_t i = 0; i < got.rgb.size(); ++i) worst = std::max(worst, std::abs(got.rgb[i] - want.rgb[i]));
         EXPECT_LT(worst, 4) << name;
     }
+}
+
+// The scene is smooth: turning it before or after the 8x8 transforms of JPEG moves a level by a few.
+TEST(Image, ExifOrientationIsFollowed) {
+    const Image want = load_image(images / "turned1.jpg");
+    for (int orientation = 2; orientation <= 8; ++orientation) {
+        const Image got = load_image(images / ("turned" + std::to_string(orientation) + ".jpg"));
+        ASSERT_EQ(got.width, want.width) << orientation;
+        ASSERT_EQ(got.height, want.height) << orientation;
+        int worst = 0;
+        for (size_t i = 0; i < got.rgb.size(); ++i) worst = std::max(worst, std::abs(got.rgb[i] - want.rgb[i]));
+        EXPECT_LT(worst, 8) << orientation;
+    }
+}
+
+// 1.6 billion pixels in a kilobyte: refused by what the header says, before any of them is allocated.
+TEST(Image, AHugePngIsRefusedUnread) {
+    std::string png = eng::read_file(images / "rgb.png");
+    const std::string size("\x00\x00\x9c\x40\x00\x00\x9c\x40", 8);  // 40,000 x 40,000
+    png.replace(16, 8, size);
+    const auto crc = static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(png.data()) + 12, 17));
+    for (int i = 0; i < 4; ++i) png[static_cast<size_t>(29 + i)] = static_cast<char>(crc >> (24 - 8 * i));
+    EXPECT_EQ(error_of([&] { decode_image(std::as_bytes(std::span(png)), "huge.png"); }), "image: huge.png: not a picture that can be decoded: it claims 40000x40000 pixels");
 }
 
 TEST(Image, EveryCutIsAnErrorThatNamesTheFile) {

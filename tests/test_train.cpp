@@ -63,7 +63,7 @@ protected:
         Config c = checkpoint_config(weights);
         eng::Arena arena;
         Scvd model(c.model, arena, 1);
-        load_checkpoint(weights, model, nullptr);
+        load_weights(weights, model);
         const Dataset d = load_dataset(*folder / set);
         Pictures pictures(paths_of(d.test), c.model.image.height, c.model.image.width, 0);
         TextBank bank(c, "");
@@ -127,8 +127,8 @@ TEST(Resume, IsBitExact) {
     EXPECT_EQ(whole, parts);
     eng::Arena arena;
     Scvd a(c.model, arena, 1), b(c.model, arena, 2);
-    load_checkpoint(f / "whole/last.safetensors", a, nullptr);
-    load_checkpoint(f / "parts/last.safetensors", b, nullptr);
+    load_weights(f / "whole/last.safetensors", a);
+    load_weights(f / "parts/last.safetensors", b);
     EXPECT_EQ(std::memcmp(a.params().master.raw(), b.params().master.raw(), a.params().master.bytes()), 0);
 }
 
@@ -208,7 +208,7 @@ TEST(BadInput, CheckpointsThatDoNotFit) {
     c.model.embed = 48;
     eng::Arena arena;
     Scvd other(c.model, arena, 1);
-    EXPECT_NE(message([&] { load_checkpoint(weights, other, nullptr); }).find("this model wants"), std::string::npos);
+    EXPECT_NE(message([&] { load_weights(weights, other); }).find("this model wants"), std::string::npos);
     eng::write_file(f.path / "half.safetensors", bytes.substr(0, bytes.size() / 2));
     EXPECT_NE(message([&] { checkpoint_config(f / "half.safetensors"); }).find("half.safetensors"), std::string::npos);
 }

@@ -23,7 +23,7 @@ public:
             eng::read_host(t, copies_.back().data());
             bytes = copies_.back().data();
         }
-        list.push_back({name, dtype_text(t.dtype()), dims(t), bytes, t.bytes()});
+        list.push_back({name, dtype_text(t.dtype()), dims(t), bytes, t.bytes(), nullptr});
     }
     std::vector<eng::TensorToWrite> list;
 
@@ -44,6 +44,11 @@ void read_into(const eng::SafeTensors& file, const std::string& path, const std:
     eng::write_host(t, info->data);
 }
 
+RunState parse_state(const std::string& text) {
+    const auto j = nlohmann::json::parse(text);
+    return {j.at("step"), j.at("best"), j.at("best_epoch"), j.at("lambda"), j.at("seconds")};
+}
+
 }  // namespace
 
 void save_checkpoint(const std::string& path, const Config& c, Scvd& model, const eng::AdamW* opt, const RunState& s, bool average) {
@@ -61,29 +66,75 @@ void save_checkpoint(const std::string& path, const Config& c, Scvd& model, cons
 }
 
 Config checkpoint_config(const std::string& path) {
-    const auto file = eng::SafeTensors::open(path);
-    const auto it = file.metadata().find("config");
-    ENG_CHECK(it != file.metadata().end(), "checkpoint", path, " holds no scvd configuration: was it written by another program?");
+    const auto file = eng::TensorFile::open(path);
     Config c;
-    load_config_text(c, it->second, path);
+    if (const auto it = file.metadata().find("config"); it != file.metadata().end()) {
+        load_config_text(c, it->second, path);
+        return c;
+    }
+    const KeyMap map = KeyMap::of(file);
+    load_config(c, "vit-b16");
+    const ModelConfig found = encoder_config(file, map, c.model.image.height, c.model.image.width);
+    c.model.image = found.image, c.model.text = found.text, c.model.embed = found.embed;
+    c.model.dtype = "f32", c.model.loss.pair = "none";
     return c;
 }
 
-RunState load_checkpoint(const std::string& path, Scvd& model, eng::AdamW* opt) {
+RunState resume_checkpoint(const std::string& path, Scvd& model, eng::AdamW& opt) {
     const auto file = eng::SafeTensors::open(path);
     for (auto& p : model.params().all()) read_into(file, path, p.name, p.master);
     model.params().refresh_compute();
-    RunState s;
     const auto it = file.metadata().find("state");
     ENG_CHECK(it != file.metadata().end(), "checkpoint", path, " has no \"state\" in its metadata");
-    const auto j = nlohmann::json::parse(it->second);
-    s.step = j.at("step"), s.best = j.at("best"), s.best_epoch = j.at("best_epoch"), s.lambda = j.at("lambda"), s.seconds = j.at("seconds");
-    if (!opt) return s;
-    read_into(file, path, "optimizer.m", opt->m);
-    read_into(file, path, "optimizer.v", opt->v);
-    if (opt->ema.defined()) read_into(file, path, "optimizer.ema", opt->ema);
-    opt->steps = j.at("optimizer_steps");
-    return s;
+    read_into(file, path, "optimizer.m", opt.m);
+    read_into(file, path, "optimizer.v", opt.v);
+    if (opt.ema.defined()) read_into(file, path, "optimizer.ema", opt.ema);
+    opt.steps = nlohmann::json::parse(it->second).at("optimizer_steps");
+    return parse_state(it->second);
+}
+
+Loaded load_weights(const std::string& path, Scvd& model, const ImportOptions& options) {
+    const auto file = eng::TensorFile::open(path);
+    const Import import(file, model.params(), model.config().grid(), options);
+    Loaded loaded{{}, import.report(), true};
+    if (const auto it = file.metadata().find("state"); it != file.metadata().end()) loaded.foreign = false, loaded.state = parse_state(it->second);
+    const auto& missing = import.report().missing;
+    ENG_CHECK(loaded.foreign || missing.empty(), "checkpoint", path, " has no \"", missing[0].parameter, "\", which this model needs");
+    if (!missing.empty()) loaded.state.lambda = 1;  // the pair stage knows nothing yet
+    for (auto& p : model.params().all()) {
+        if (!import.has(p)) continue;
+        std::vector<float> values(std::size_t(p.shape.numel()));
+        import.read(p, 0, values);
+        if (p.master.dtype() == eng::DType::f32) eng::write_host(p.master, values.data());
+        else eng::write_host(p.master, std::vector<double>(values.begin(), values.end()).data());
+    }
+    model.params().refresh_compute();
+    return loaded;
+}
+
+Import::Report import_weights(const std::string& from, const std::string& to, const Config& config, const ImportOptions& options) {
+    const auto file = eng::TensorFile::open(from);
+    eng::Arena nothing;
+    Scvd declared(config.model, nothing, std::nullopt);
+    const Import import(file, declared.params(), config.model.grid(), options);
+    std::vector<eng::TensorToWrite> tensors;
+    for (const auto& p : declared.params().all()) {
+        if (!import.has(p)) continue;
+        const std::size_t bytes = std::size_t(p.shape.numel()) * sizeof(float);
+        tensors.push_back({p.name, "F32", {p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank}, nullptr, bytes, [&](eng::AtomicFile& out) {
+            if (const auto whole = import.in_place(p); !whole.empty()) return out.write(whole);
+            std::vector<float> block(1 << 18);
+            for (std::int64_t at = 0, n = p.shape.numel(); at < n; at += std::int64_t(block.size())) {
+                const std::span<float> part(block.data(), std::size_t(std::min<std::int64_t>(n - at, std::int64_t(block.size()))));
+                import.read(p, at, part);
+                out.write(std::as_bytes(part));
+            }
+        }});
+    }
+    const float logit_scale = import.logit_scale().value_or(0);
+    if (import.logit_scale()) tensors.push_back({"logit_scale", "F32", {}, &logit_scale, sizeof logit_scale, nullptr});
+    eng::write_safetensors(to, tensors, {{"format", "scvd"}, {"config", to_toml(config)}, {"imported", import.report().naming}});
+    return import.report();
 }
 
 }  // namespace scvd

@@ -1,6 +1,7 @@
 #pragma once
 // Checkpoints: one safetensors file, written atomically. Weights under their CLIP names; `state` files carry the
-// optimizer's moments too, and what a run needs to go on bit for bit.
+// optimizer's moments too, and what a run needs to go on bit for bit. Weights may also come from other programs' files.
+#include "model/import.h"
 #include "model/scvd.h"
 #include "ops/optimizer.h"
 #include "train/config.h"
@@ -17,9 +18,24 @@ struct RunState {
 
 // optimizer may be null: weights only. With `average`, the weights written are the optimizer's EMA.
 void save_checkpoint(const std::string& path, const Config&, Scvd&, const eng::AdamW* optimizer, const RunState&, bool average = false);
-// The configuration stored in a checkpoint.
+
+// The configuration stored in a checkpoint; for a file of another program that of the preset with the same image encoder,
+// its sizes read off the tensors, and no pair stage, which such a file has no weights for.
 Config checkpoint_config(const std::string& path);
-// Errors name file, key and both shapes; every parameter must be there.
-RunState load_checkpoint(const std::string& path, Scvd&, eng::AdamW* optimizer);
+
+// Everything of a run's own `state` file. Errors name file, key and both shapes; every parameter must be there.
+RunState resume_checkpoint(const std::string& path, Scvd&, eng::AdamW& optimizer);
+
+struct Loaded {
+    RunState state;
+    Import::Report report;
+    bool foreign = false;  // not a checkpoint of a run of ours: new modules may be missing and keep their start values
+};
+// Weights from a checkpoint, an imported file or another program's file.
+Loaded load_weights(const std::string& path, Scvd&, const ImportOptions& = {});
+
+// Writes the encoders (and whatever else is there) of another program's file as a checkpoint of ours, without holding the
+// weights in memory.
+Import::Report import_weights(const std::string& from, const std::string& to, const Config&, const ImportOptions& = {});
 
 }  // namespace scvd

@@ -1,5 +1,5 @@
 // scvd deconstruct: what the Semantics Deconstructor makes of a description.
-#include "train/cli_deconstruct.h"
+#include "train/cli.h"
 
 #include <fmt/format.h>
 

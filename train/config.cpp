@@ -128,7 +128,9 @@ std::vector<Setting> settings(Config& c) {
         const std::string name = category_name(Category(i));
         add("sd.template." + name, c.sd.template_of[i], "prompt of a phrase of this category; {person}, {phrase}, {a}");
     }
-    add("data.root", c.data.root, "data set folder (RSTPReid layout)");
+    add("data.root", c.data.root, "data set folder or its annotation file");
+    add("data.images", c.data.images, "where the pictures lie, when not in the data set's folder");
+    add("data.disk_cache", c.data.disk_cache, "keep decoded pictures in a file of the data set's folder");
     add("data.on_bad", c.data.on_bad, "bad records: fatal | skip");
     add("data.workers", c.data.workers, "loader threads");
     add("data.cache_mb", c.data.cache_mb, "memory for decoded pictures");

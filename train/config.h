@@ -22,7 +22,8 @@ struct Config {
         std::array<std::string, category_count> template_of = default_templates();  // with {person}, {phrase}, {a}
     } sd;
     struct Data {
-        std::string root, on_bad = "fatal";
+        std::string root, images, on_bad = "fatal";
+        bool disk_cache = true;  // decoded and resized pictures in a file of the data set's folder
         int workers = 1, cache_mb = 2048;
         float flip = 0.5f, erase = 0.5f;
         int pad = 10;

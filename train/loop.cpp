@@ -30,18 +30,17 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 class Run {
 public:
     explicit Run(const TrainOptions& o)
-        : options_(o), config_(o.config), data_(load_dataset(config_.data.root, config_.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal)), bank_(config_, o.bpe) {
+        : options_(o), config_(o.config), data_(load_dataset(config_.data.root, config_.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, config_.data.images)), bank_(config_, o.bpe) {
         fmt::print(stderr, "{}", describe_skipped(data_));
         if (config_.model.classes < 0) config_.model.classes = data_.train.identities;
-        const auto& m = config_.model.image;
-        train_pictures_ = std::make_unique<Pictures>(paths_of(data_.train), m.height, m.width, config_.data.cache_mb);
-        val_pictures_ = std::make_unique<Pictures>(paths_of(data_.val), m.height, m.width, config_.data.cache_mb);
+        train_pictures_ = pictures_of(config_, data_.train);
+        val_pictures_ = pictures_of(config_, data_.val);
         for (const auto& p : data_.train.pairs) items_.push_back(bank_.item(data_.train.images[p.image].captions[p.caption]));
         model_ = std::make_unique<Scvd>(config_.model, weights_, config_.train.seed);
+        if (!o.init.empty()) fmt::print("{}", describe(load_weights(o.init, *model_).report));
         const auto& t = config_.train;
         optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, eng::AdamWOptions{t.beta1, t.beta2, t.eps, t.weight_decay, t.bias_lr, t.ema});
-        if (!o.init.empty()) load_checkpoint(o.init, *model_, nullptr);
-        if (o.resume) state_ = load_checkpoint(file("last.safetensors"), *model_, optimizer_.get());
+        if (o.resume) state_ = resume_checkpoint(file("last.safetensors"), *model_, *optimizer_);
         else prepare_folder();
         eng::write_file(file("config.toml"), to_toml(config_));
         eng::write_file(file("build.txt"), build_id() + "\n");

@@ -14,7 +14,7 @@
 #include "model/semantics/deconstructor.h"
 #include "train/build_id.h"
 #include "train/checkpoint.h"
-#include "train/cli_deconstruct.h"
+#include "train/cli.h"
 #include "train/eval.h"
 #include "train/loop.h"
 #include "train/search.h"
@@ -24,30 +24,6 @@
 using namespace scvd;
 
 namespace {
-
-// A config given by name and then by single keys: --config demo --train.lr 1e-3.
-struct ConfigArgs {
-    std::string name = "demo";
-    std::map<std::string, std::string> overrides;
-    std::vector<std::unique_ptr<std::string>> store;
-
-    void add_to(CLI::App* app) {
-        app->add_option("--config", name, "preset (demo | small | vit-b16) or a TOML file")->capture_default_str();
-        Config defaults;
-        for (const Setting& s : settings(defaults))
-            app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings")->take_last();
-    }
-    Config resolve() const {
-        Config c;
-        load_config(c, name);
-        apply(c);
-        return c;
-    }
-    void apply(Config& c) const {
-        for (const Setting& s : settings(c))
-            if (const auto it = overrides.find(s.key); it != overrides.end()) s.set(it->second);
-    }
-};
 
 void add_device(CLI::App* cmd) {
     cmd->add_option_function<std::string>("--device", [](const std::string& d) { eng::default_device = d == "cuda" ? eng::Device::cuda : eng::Device::cpu; },
@@ -219,6 +195,7 @@ int main(int argc, char** argv) {
     int threads = 0;
     app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
     add_synth(app), add_train(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
+    add_import(app), add_export(app), add_embed(app), add_data(app);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

@@ -25,26 +25,16 @@ namespace fs = std::filesystem;
 constexpr int kBlock = 64;
 
 // A trained model ready for use.
-struct Loaded {
+struct Ready {
     Config config;
     eng::Arena arena;
     std::unique_ptr<Scvd> model;
     RunState state;
-    explicit Loaded(const std::string& weights) : config(checkpoint_config(weights)) {
+    explicit Ready(const std::string& weights) : config(checkpoint_config(weights)) {
         model = std::make_unique<Scvd>(config.model, arena, 1);
-        state = load_checkpoint(weights, *model, nullptr);
+        state = load_weights(weights, *model).state;
     }
 };
-
-std::vector<std::string> pictures_below(const std::string& folder) {
-    ENG_CHECK(fs::is_directory(folder), "index", folder, " is not a folder");
-    std::vector<std::string> files;
-    for (const auto& e : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
-        if (e.is_regular_file() && has_image_extension(e.path())) files.push_back(e.path().string());
-    ENG_CHECK(!files.empty(), "index", folder, " holds no pictures (jpg, png, bmp, ppm)");
-    std::sort(files.begin(), files.end());
-    return files;
-}
 
 void drop_undecodable(std::vector<std::string>& files) {
     const auto bad = [](const std::string& f) {
@@ -116,7 +106,7 @@ std::string label_of(const TextItem& item, std::size_t prompt) {
 }
 
 // Pictures, weights and heat maps of the results to show.
-void fill_views(SearchPage& page, const Loaded& m, const Index& ix, const TextItem& item, const TextSide& text, const std::vector<int>& shown) {
+void fill_views(SearchPage& page, const Ready& m, const Index& ix, const TextItem& item, const TextSide& text, const std::vector<int>& shown) {
     const ImageSide side = m.model->interaction().image_side(subset(ix.features, shown, m.model->params().compute_dtype()));
     PairList pairs;
     for (int i = 0; i < int(shown.size()); ++i) pairs.add(i, 0);
@@ -142,7 +132,7 @@ void fill_views(SearchPage& page, const Loaded& m, const Index& ix, const TextIt
 }
 
 // How well each prompt alone fits each result: its pair score as a description of its own.
-void fill_phrase_scores(SearchPage& page, const Loaded& m, const Index& ix, TextBank& bank, const TextItem& item, const std::vector<int>& shown, eng::Arena& arena) {
+void fill_phrase_scores(SearchPage& page, const Ready& m, const Index& ix, TextBank& bank, const TextItem& item, const std::vector<int>& shown, eng::Arena& arena) {
     std::vector<TextItem> alone;
     for (std::size_t k = 0; k < item.prompts.size(); ++k) alone.push_back(bank.item(item.phrase[k] == -2 ? item.text : bank.prompt_text(item.prompts[k])));
     std::vector<const TextItem*> pointers;
@@ -161,7 +151,7 @@ void fill_phrase_scores(SearchPage& page, const Loaded& m, const Index& ix, Text
 
 int build_index(const IndexOptions& o) {
     eng::Recording off(nullptr);
-    Loaded m(o.weights);
+    Ready m(o.weights);
     auto files = pictures_below(o.folder);
     if (o.skip_bad) drop_undecodable(files);
     const auto& im = m.config.model.image;
@@ -189,7 +179,7 @@ SearchPage search(const SearchOptions& o) {
     ENG_CHECK(o.top > 0 && o.shortlist > 0, "search", "--top and --shortlist want at least 1");
     eng::Arena arena;
     const Index ix = open_index(o.index, arena);
-    const Loaded m(o.weights.empty() ? ix.weights : o.weights);
+    const Ready m(o.weights.empty() ? ix.weights : o.weights);
     ENG_CHECK(ix.features.global.cols() == m.config.model.embed && ix.features.patches == m.config.model.patches().patches(), "search",
               o.index, " was made by a model of another shape than ", o.weights.empty() ? ix.weights : o.weights);
     TextBank bank(m.config, o.bpe);

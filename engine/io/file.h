@@ -22,13 +22,14 @@ public:
     void write(std::span<const std::byte> bytes);
     void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
     void commit();
+    size_t written() const { return written_; }  // bytes so far
 
 private:
     [[noreturn]] void fail_with_errno(const char* doing) const;
 
     std::filesystem::path target_, temporary_;
     int fd_ = -1;
-    size_t written_ = 0;
+    size_t written_ = 0, flushing_ = 0;  // bytes handed to the system, and of these to the disk
 };
 
 // Replaces `path` atomically by `bytes`.

@@ -278,7 +278,13 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
     AtomicFile file(path);
     file.write(std::as_bytes(std::span(&length, 1)));
     file.write(header);
-    for (const TensorToWrite* tensor : order) file.write({static_cast<const std::byte*>(tensor->data), tensor->bytes});
+    for (const TensorToWrite* tensor : order) {
+        const size_t before = file.written();
+        if (tensor->write) tensor->write(file);
+        else file.write({static_cast<const std::byte*>(tensor->data), tensor->bytes});
+        ENG_CHECK(file.written() - before == tensor->bytes, "safetensors", path.string(), ": '", tensor->name, "' was announced with ",
+                  tensor->bytes, " bytes, ", file.written() - before, " were written");
+    }
     file.commit();
 }
 

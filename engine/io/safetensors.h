@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -61,6 +62,7 @@ struct TensorToWrite {
     std::vector<int64_t> shape;
     const void* data = nullptr;
     size_t bytes = 0;
+    std::function<void(AtomicFile&)> write{};  // when set: writes the `bytes` bytes itself, piece by piece, and data is unused
 };
 
 // Writes the tensors atomically (see AtomicFile), straight from their memory. The data part starts at a multiple of 64

@@ -1,11 +1,11 @@
 // Matrix products through oneDNN: sgemm for f32, cached matmul primitives for bf16. f64 exists to check gradients and
 // runs plain loops.
-#include <dnnl.hpp>
 #include <map>
 #include <mutex>
 #include <tuple>
 
 #include "ops/cpu/math.h"
+#include "ops/cpu/onednn.h"
 #include "ops/cpu/store.h"
 
 namespace eng::cpu {
@@ -55,11 +55,6 @@ void gemm_f32(const GemmArgs& g, Extents x) {
     const auto status = dnnl_sgemm(g.ta ? 'T' : 'N', g.tb ? 'T' : 'N', x.m, x.n, x.k, 1.f, ptr<float>(g.a), g.a.cols,
                                    ptr<float>(g.b), g.b.cols, beta, c, x.n);
     ENG_CHECK(status == dnnl_success, "gemm", "oneDNN refused ", x.m, "x", x.n, "x", x.k, ", status ", int(status));
-}
-
-dnnl::engine& cpu_engine() {
-    static dnnl::engine e(dnnl::engine::kind::cpu, 0);
-    return e;
 }
 
 struct Primitive {

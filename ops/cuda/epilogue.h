@@ -82,17 +82,9 @@ PTX_INLINE void add_to(float (&v)[W], const void* x, bool narrow, std::int64_t i
     for (int j = 0; j < W; ++j) v[j] += y[j];
 }
 
-// Columns col .. col+W of one row, col a multiple of W; what lies outside of the matrix is dropped.
+// W columns of a row that are all inside and start at 16 bytes.
 template <int W>
-PTX_INLINE void emit(const Epilogue& e, std::int64_t row, std::int64_t col, float (&v)[W]) {
-    if (row >= e.m || col >= e.n) return;
-    const std::int64_t at = row * e.n + col;
-    if (!e.wide) {
-#pragma unroll
-        for (int j = 0; j < W; ++j)
-            if (col + j < e.n) emit1(e, at + j, col + j, v[j]);
-        return;
-    }
+PTX_INLINE void emit_wide(const Epilogue& e, std::int64_t at, std::int64_t col, float (&v)[W]) {
     if (e.bias) add_to(v, e.bias, e.bias_bf16, col);
     if (e.residual) add_to(v, e.residual, e.residual_bf16, at);
     if (e.accumulate) add_to(v, e.c, e.c_bf16, at);
@@ -102,6 +94,22 @@ PTX_INLINE void emit(const Epilogue& e, std::int64_t row, std::int64_t col, floa
         for (int j = 0; j < W; ++j) v[j] = quick_gelu_of(v[j]);
     }
     write(e.c, e.c_bf16, at, v);
+}
+
+// Columns col .. col+W of one row, col a multiple of W: all of them, or where rows are not whole 16 bytes one by one.
+// What lies outside of the matrix is dropped. `x` lies in shared memory, 16-byte aligned.
+template <int W>
+PTX_INLINE void emit(const Epilogue& e, std::int64_t row, std::int64_t col, const float* x) {
+    if (row >= e.m || col >= e.n) return;
+    const std::int64_t at = row * e.n + col;
+    if (e.wide) {
+        float v[W];
+        read(x, false, 0, v);
+        return emit_wide(e, at, col, v);
+    }
+#pragma unroll 1  // the rare case: keep its code small
+    for (int j = 0; j < W; ++j)
+        if (col + j < e.n) emit1(e, at + j, col + j, x[j]);
 }
 
 }  // namespace eng::cuda

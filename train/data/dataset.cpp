@@ -10,6 +10,7 @@
 #include "engine/parallel.h"
 #include "train/config.h"
 #include "train/data/image.h"
+#include "train/data/layout.h"
 
 namespace scvd {
 namespace {
@@ -26,6 +27,7 @@ bool exists_as_file(const fs::path& path) {
 
 struct Candidate {
     Record record;
+    std::string where;    // "FILE record 7"
     int split = 0;        // index into split_names
     std::string problem;  // why it is bad, "" while it is not
 };
@@ -77,15 +79,19 @@ std::map<int, std::string> replace_bad_utf8(std::string& text) {
     return problems;
 }
 
-const json& member(const json& record, const char* key, const std::string& where) {
-    if (const auto it = record.find(key); it != record.end()) return *it;
+// The member under the first of `names` that the record has.
+const json& member(const json& record, const std::vector<std::string>& names, const std::string& where) {
+    for (const std::string& name : names)
+        if (const auto it = record.find(name); it != record.end()) return *it;
+    const std::string& key = names[0];
     std::vector<std::string> keys;
     for (const auto& [k, v] : record.items()) keys.push_back(k);
     eng::fail("data", where, " has no \"", key, "\"",
               keys.empty() ? "" : "; the nearest key is \"" + nearest(key, keys) + "\"");
 }
 
-std::vector<std::string> parse_captions(const json& captions, const std::string& where) {
+std::vector<std::string> parse_captions(json captions, const std::vector<std::string>& names, const std::string& where) {
+    if (captions.is_string() && names.back() == "caption") captions = json::array({captions});  // a member named in the singular may be one
     ENG_CHECK(captions.is_array() && !captions.empty(), "data", where,
               ": \"captions\" should be a list of at least one string, got ",
               captions.is_array() ? "an empty list" : captions.type_name());
@@ -108,28 +114,35 @@ int parse_split(const json& split, const std::string& where) {
     eng::fail("data", where, ": \"split\" is ", split.dump(), ", want train | val | test");
 }
 
-Candidate parse_record(const json& r, std::string where, const fs::path& pictures) {
+// Some sets write paths of their own machine; none of them may lead out of the folder.
+bool climbs_out(const std::string& name) {
+    const fs::path p = fs::path(name).lexically_normal();
+    return p.is_absolute() || (!p.empty() && *p.begin() == "..");
+}
+
+Candidate parse_record(const json& r, std::string where, const Layout& layout, const Layout::File& file, const fs::path& pictures) {
     ENG_CHECK(r.is_object(), "data", where, " should be an object, got ", r.type_name());
-    const json &id = member(r, "id", where), &name = member(r, "img_path", where);
-    const json &captions = member(r, "captions", where), &split = member(r, "split", where);
+    const json &id = member(r, layout.id, where), &name = member(r, layout.picture, where), &captions = member(r, layout.captions, where);
+    const json split = file.split.empty() ? member(r, {"split"}, where) : json(file.split);
     ENG_CHECK(id.is_number_integer(), "data", where, ": \"id\" should be a whole number, got ", id.type_name());
     using Int = std::numeric_limits<int>;
     const bool fits = id.is_number_unsigned() ? id.get<uint64_t>() <= uint64_t(Int::max())
                                               : id.get<int64_t>() >= Int::min();  // signed only when negative
     ENG_CHECK(fits, "data", where, ": \"id\" is ", id.dump(), ", which 32 bits do not hold");
-    ENG_CHECK(name.is_string(), "data", where, ": \"img_path\" should be a string, got ", name.type_name());
+    ENG_CHECK(name.is_string(), "data", where, ": \"", layout.picture[0], "\" should be a string, got ", name.type_name());
+    ENG_CHECK(!climbs_out(name), "data", where, ": the picture's path ", name.dump(), " climbs out of the folder");
     Candidate c;
     c.record.id = id;
     c.record.name = name;
     c.record.path = (pictures / c.record.name).string();
     where += " (" + c.record.name + ")";
-    c.record.captions = parse_captions(captions, where);
+    c.record.captions = parse_captions(captions, layout.captions, where);
     c.split = parse_split(split, where);
     ENG_CHECK(exists_as_file(c.record.path), "data", where, ": the picture ", c.record.path, " is not there");
     return c;
 }
 
-void check_picture(Candidate& c, const std::string& where, OnBad on_bad) {
+void check_picture(Candidate& c, OnBad on_bad) {
     try {
         const eng::MappedFile file(c.record.path);
         if (on_bad == OnBad::skip)
@@ -138,33 +151,37 @@ void check_picture(Candidate& c, const std::string& where, OnBad on_bad) {
             check_whole(file.bytes(), c.record.path);
     } catch (const eng::Error& e) {
         const std::string reason = e.what();  // "image: PATH: the picture is cut short: ..."
-        c.problem = "data: " + where + reason.substr(reason.find(':'));
+        c.problem = "data: " + c.where + reason.substr(reason.find(':'));
     }
 }
 
 // Retrieval results mean nothing when the test has been seen in training, so a leak is as bad as a missing picture.
-void find_leaks(std::vector<Candidate>& candidates, const std::string& file) {
+void find_leaks(std::vector<Candidate>& candidates) {
     std::map<std::string, int> split_of_picture;
     std::map<int, std::pair<bool, size_t>> use_of_identity;  // in training? and the first record that says so
     for (size_t i = 0; i < candidates.size(); ++i) {
         Candidate& c = candidates[i];
         if (!c.problem.empty()) continue;
-        const std::string where = "data: " + file + " record " + std::to_string(i) + " (" + c.record.name + ")";
+        const std::string where = "data: " + c.where + " (" + c.record.name + ")";
         const int split = split_of_picture.emplace(c.record.path, c.split).first->second;
         const auto [training, first] = use_of_identity.emplace(c.record.id, std::pair(c.split == 0, i)).first->second;
         if (split != c.split)
             c.problem = where + ": the picture is in split " + split_names[split] + " and in " + split_names[c.split];
         else if (training != (c.split == 0))
             c.problem = where + ": identity " + std::to_string(c.record.id) + " is in split " + split_names[c.split] +
-                        ", but record " + std::to_string(first) + " has it in " + split_names[candidates[first].split];
+                        ", but " + candidates[first].where.substr(candidates[first].where.rfind("record ")) + " has it in " + split_names[candidates[first].split];
     }
 }
 
-void add(Split& split, Record record, std::map<int, int>& labels) {
+// APTM's files have one record a caption: records of the same picture become one.
+void add(Split& split, Record record, std::map<int, int>& labels, std::map<std::string, int>& images) {
     record.label = labels.emplace(record.id, static_cast<int>(labels.size())).first->second;
-    for (int c = 0; c < static_cast<int>(record.captions.size()); ++c)
-        split.pairs.push_back({static_cast<int>(split.images.size()), c});
-    split.images.push_back(std::move(record));
+    const auto [at, fresh] = images.emplace(record.path, static_cast<int>(split.images.size()));
+    if (fresh) split.images.push_back(std::move(record));
+    Record& image = split.images[static_cast<size_t>(at->second)];
+    const auto first = fresh ? 0 : image.captions.size();
+    if (!fresh) image.captions.insert(image.captions.end(), record.captions.begin(), record.captions.end());
+    for (auto c = first; c < image.captions.size(); ++c) split.pairs.push_back({at->second, static_cast<int>(c)});
     split.identities = static_cast<int>(labels.size());
 }
 
@@ -182,27 +199,47 @@ json parse_file(const std::string& file, const std::string& text) {
     return all;
 }
 
-// Every record with its problem, if it has one. Throws the first problem when bad records are fatal.
-std::vector<Candidate> read_records(const std::string& file, const fs::path& pictures, OnBad on_bad) {
+// The first folder in which the first picture lies, or else the first that is there.
+fs::path pictures_folder(const Layout& layout, const json& records) {
+    const json& first = records[0];
+    for (const std::string& key : layout.picture)
+        for (const fs::path& folder : layout.folders)
+            if (first.is_object() && first.contains(key) && first[key].is_string() && exists_as_file(folder / first[key].get<std::string>())) return folder;
+    for (const fs::path& folder : layout.folders)
+        if (fs::is_directory(folder)) return folder;
+    eng::fail("data", layout.folders[0].string(), " is not a folder, but the pictures belong there");
+}
+
+// Adds every record of a file with its problem, if it has one. Throws the first problem when bad records are fatal.
+void read_records(const Layout& layout, const Layout::File& from, OnBad on_bad, std::vector<Candidate>& candidates) {
+    const std::string file = from.path.string();
     std::string text = eng::read_file(file);
     const auto encoding_problems = replace_bad_utf8(text);
+    // A missing folder is a fault of the set, whatever the file says.
+    if (layout.folders.size() == 1) ENG_CHECK(fs::is_directory(layout.folders[0]), "data", layout.folders[0].string(), " is not a folder, but the pictures belong there");
     const json all = parse_file(file, text);
-    std::vector<Candidate> candidates(all.size());
-    const auto where = [&](size_t i) { return file + " record " + std::to_string(i); };
-    for (size_t i = 0; i < all.size(); ++i) try {
+    const fs::path pictures = pictures_folder(layout, all);
+    for (size_t i = 0; i < all.size(); ++i) {
+        Candidate c;
+        const std::string where = file + " record " + std::to_string(i);
+        try {
             const auto found = encoding_problems.find(static_cast<int>(i));
-            if (found != encoding_problems.end()) eng::fail("data", where(i), " ", found->second);
-            candidates[i] = parse_record(all[i], where(i), pictures);
+            if (found != encoding_problems.end()) eng::fail("data", where, " ", found->second);
+            c = parse_record(all[i], where, layout, from, pictures);
         } catch (const eng::Error& e) {
             if (on_bad == OnBad::fatal) throw;
-            candidates[i].problem = e.what();
+            c.problem = e.what();
         }
-    eng::parallel_for(static_cast<int64_t>(all.size()), 16, [&](int64_t begin, int64_t end) {
+        c.where = where;
+        candidates.push_back(std::move(c));
+    }
+}
+
+void check_pictures(std::vector<Candidate>& candidates, OnBad on_bad) {
+    eng::parallel_for(static_cast<int64_t>(candidates.size()), 16, [&](int64_t begin, int64_t end) {
         for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-            if (candidates[i].problem.empty()) check_picture(candidates[i], where(i), on_bad);
+            if (candidates[i].problem.empty()) check_picture(candidates[i], on_bad);
     });
-    find_leaks(candidates, file);
-    return candidates;
 }
 
 }  // namespace
@@ -223,28 +260,28 @@ size_t find_bad_utf8(const std::string& text, size_t from) {
     return std::string::npos;
 }
 
-Dataset load_dataset(const std::string& root, OnBad on_bad) {
-    const bool is_file = exists_as_file(root);
-    const fs::path folder = is_file ? fs::path(root).parent_path() : fs::path(root);
-    const fs::path file = is_file ? fs::path(root) : folder / "data_captions.json", pictures = folder / "imgs";
-    ENG_CHECK(is_file || fs::is_directory(root), "data", root, " is not a folder");
-    ENG_CHECK(fs::exists(file), "data", root, " holds no data_captions.json: is it a data set in the RSTPReid layout?");
-    ENG_CHECK(fs::is_directory(pictures), "data", pictures.string(), " is not a folder, but the pictures belong there");
+Dataset load_dataset(const std::string& root, OnBad on_bad, const std::string& images) {
+    const Layout layout = find_layout(root, images);
+    std::vector<Candidate> candidates;
+    for (const Layout::File& file : layout.files) read_records(layout, file, on_bad, candidates);
+    check_pictures(candidates, on_bad);
+    find_leaks(candidates);
 
     Dataset d;
     Split* const splits[] = {&d.train, &d.val, &d.test};
     for (int s = 0; s < 3; ++s) splits[s]->name = split_names[s];
     std::map<int, int> labels[3];
-    for (Candidate& c : read_records(file.string(), pictures, on_bad)) {
+    std::map<std::string, int> seen[3];
+    for (Candidate& c : candidates) {
         ++d.records;
         if (c.problem.empty())
-            add(*splits[c.split], std::move(c.record), labels[c.split]);
+            add(*splits[c.split], std::move(c.record), labels[c.split], seen[c.split]);
         else if (on_bad == OnBad::fatal)
             throw eng::Error(c.problem);
         else
             d.skipped.push_back(c.problem);
     }
-    ENG_CHECK(d.skipped.size() < static_cast<size_t>(d.records), "data", file.string(),
+    ENG_CHECK(d.skipped.size() < static_cast<size_t>(d.records), "data", layout.files[0].path.string(),
               ": every record is bad; the first: ", d.skipped[0]);
     return d;
 }

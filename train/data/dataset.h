@@ -1,6 +1,7 @@
 #pragma once
-// The native layout on disk, RSTPReid's: <root>/data_captions.json, an array of {id, img_path, captions, split}, and
-// the pictures below <root>/imgs.
+// Data sets on disk as a program sees them: pictures with captions, in splits. The native layout is RSTPReid's:
+// <root>/data_captions.json, an array of {id, img_path, captions, split}, and the pictures below <root>/imgs. Others are
+// listed in layout.cpp.
 #include <string>
 #include <vector>
 
@@ -31,14 +32,15 @@ struct Dataset {
     std::vector<std::string> skipped;  // why each bad record was left out, with its number
 };
 
-// `root` is the folder or the JSON file in it. Other keys of a record than the four are ignored.
+// `root` is the folder or the JSON file in it; `images` is where pictures lie when not there. Other keys of a record than
+// those of the layout are ignored. Records of the same picture in the same split are one image with all their captions.
 // Errors, one sentence each: folder or file missing, JSON that does not parse (with line and column), no records. Bad
 // records, each named by its number (from 0): a missing key (with the nearest one there is), a wrong type, an unknown
-// split, no caption, an empty caption, text that is not UTF-8, a picture that is absent, cut short or damaged, a
+// split, no caption, an empty caption, text that is not UTF-8, a path that climbs out of the folder, a picture that is absent, cut short or damaged, a
 // picture given to two splits, an identity both in training and in evaluation. With OnBad::fatal pictures are checked
 // by their containers (see check_whole), which costs a read of each. With OnBad::skip every picture is decoded: once
 // training has started, a bad one could no longer be left out.
-Dataset load_dataset(const std::string& root, OnBad on_bad = OnBad::fatal);
+Dataset load_dataset(const std::string& root, OnBad on_bad = OnBad::fatal, const std::string& images = "");
 
 // "3 of 72 records left out:" and a line for each of the first `shown`; "" when nothing was skipped.
 std::string describe_skipped(const Dataset&, size_t shown = 20);

@@ -11,6 +11,7 @@
 
 #include "engine/error.h"
 #include "engine/io/file.h"
+#include "train/data/exif.h"
 
 // The one translation unit that holds stb_image, with the decoders that check_whole can vouch for.
 #pragma GCC diagnostic push
@@ -142,6 +143,8 @@ Image decode_image(Bytes bytes, const std::string& name) {
     const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
     const int size = static_cast<int>(bytes.size());
     int width = 0, height = 0, channels = 0;
+    if (has_magic(bytes, png_magic))  // whole, so it has a first chunk; stb_image has no words of its own for this
+        if (const int64_t w = big_endian(bytes, 16), h = big_endian(bytes, 20); w * h > pixel_limit) undecodable("it claims ", w, "x", h, " pixels");
     if (!stbi_info_from_memory(data, size, &width, &height, &channels)) undecodable(stbi_failure_reason());
     if (int64_t{width} * height > pixel_limit) undecodable("it claims ", width, "x", height, " pixels");
     const Pixels pixels = decode(bytes, width, height);
@@ -149,7 +152,7 @@ Image decode_image(Bytes bytes, const std::string& name) {
     Image image{width, height, {pixels.get(), pixels.get() + size_t(3) * width * height}};
     ENG_CHECK(!has_magic(bytes, jpeg_magic) || !scan_is_short(bytes, std::as_bytes(std::span(image.rgb))), "image",
               name, ": the picture is cut short: the JPEG's data end before its ", width, "x", height, " pixels do");
-    return image;
+    return has_magic(bytes, jpeg_magic) ? upright(std::move(image), exif_orientation(bytes)) : image;
 }
 
 Image load_image(const std::filesystem::path& path) {
@@ -161,6 +164,16 @@ bool has_image_extension(const std::filesystem::path& path) {
     std::string extension = path.extension().string();
     for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".bmp";
+}
+
+std::vector<std::string> pictures_below(const std::string& folder) {
+    ENG_CHECK(std::filesystem::is_directory(folder), "pictures", folder, " is not a folder");
+    std::vector<std::string> files;
+    for (const auto& e : std::filesystem::recursive_directory_iterator(folder, std::filesystem::directory_options::skip_permission_denied))
+        if (e.is_regular_file() && has_image_extension(e.path())) files.push_back(e.path().string());
+    ENG_CHECK(!files.empty(), "pictures", folder, " holds no pictures (jpg, png, bmp)");
+    std::sort(files.begin(), files.end());
+    return files;
 }
 
 }  // namespace scvd

@@ -17,7 +17,8 @@ struct Image {
 };
 
 // Decodes JPEG (baseline, progressive, grey, CMYK), PNG (any depth, palette, alpha) or BMP into RGB. Grey is repeated,
-// alpha is dropped (not blended), of 16 bits the upper 8 are kept: what CLIP's pipelines do.
+// alpha is dropped (not blended), of 16 bits the upper 8 are kept: what CLIP's pipelines do. A JPEG's Exif orientation is
+// followed, so that people stand upright (published sets have none).
 // Errors are "NAME: not a picture that can be decoded: REASON", those of check_whole, and "NAME: the picture is cut
 // short: REASON" for a JPEG whose data end early although an end marker follows (which takes a second decoding).
 Image decode_image(std::span<const std::byte> bytes, const std::string& name);
@@ -32,5 +33,8 @@ void check_whole(std::span<const std::byte> bytes, const std::string& name);
 
 // Whether a file's extension is one that load_image can read: ".jpg", ".jpeg", ".png", ".bmp", in any case.
 bool has_image_extension(const std::filesystem::path& path);
+
+// All pictures in a folder and below, by extension, sorted. Error when there is none.
+std::vector<std::string> pictures_below(const std::string& folder);
 
 }  // namespace scvd

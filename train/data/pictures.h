@@ -1,16 +1,20 @@
 #pragma once
-// Pictures of a split, decoded and resized once (Pillow's bilinear filter, aspect squashed, as IRRA does), kept as u8 in
-// memory up to a limit.
+// Pictures of a split, decoded and resized once (Pillow's bilinear filter, aspect squashed, as IRRA does), kept as u8 on
+// disk, or in memory up to a limit.
+#include <memory>
 #include <mutex>
 
 #include "train/config.h"
 #include "train/data/dataset.h"
+#include "train/data/picture_cache.h"
 
 namespace scvd {
 
 class Pictures {
 public:
-    Pictures(std::vector<std::string> paths, int height, int width, int cache_mb);
+    // `cache_file`: where decoded pictures are kept on disk (see PictureCache), "" for nowhere; without it up to cache_mb
+    // of memory are used.
+    Pictures(std::vector<std::string> paths, int height, int width, int cache_mb, const std::string& cache_file = "");
     // Copies picture i, [H,W,3] u8. Safe from several threads. Errors name the file.
     void read(int i, std::uint8_t* out);
     std::size_t bytes() const { return bytes_; }
@@ -23,9 +27,13 @@ private:
     std::size_t bytes_, room_;
     std::mutex mutex_;
     std::vector<std::vector<std::uint8_t>> cache_;
+    std::unique_ptr<PictureCache> disk_;
 };
 
 std::vector<std::string> paths_of(const Split&);
+// The pictures of a split, cached as the configuration says: on disk in <data set>/.scvd-cache, one file per split and size.
+// Says so once, on standard error, when that folder cannot be written, and goes on without.
+std::unique_ptr<Pictures> pictures_of(const Config&, const Split&);
 // Pictures [first, first+n) as a tensor u8 [n,H,W,3].
 eng::Tensor read_pictures(eng::Arena&, Pictures&, int first, int n, int height, int width);
 
