@@ -64,8 +64,8 @@ grep -q "typo" out && grep -q "a photo of a {person} wearing {a} {phrase} -> a p
 printf '[sd]\nslots = 2\ntemplate.garment_upper = "{phrase}!"\n' >templates.toml
 works deconstruct "A man in a red shirt and jeans." --config templates.toml
 grep -q '"prompts":\["a photo of a man","red shirt!"\],"mask":\[1,1\]' out || die "deconstruct said: $(cat out)"
-refuses "either a description in quotes or --jsonl or --report" deconstruct
-works deconstruct --report set --json texts.json
+refuses "either a description in quotes or --jsonl" deconstruct
+works data check set --json texts.json
 grep -q "captions, .* phrases each" out && grep -q "most_unknown" texts.json || die "the report said: $(cat out)"
 refuses "cannot open nowhere.txt" deconstruct "a man" --lexicon nowhere.txt
 echo '{"id": "a", "text": "\u00e9 \ud83d\ude00 a red hat"}' >lines.jsonl

@@ -9,16 +9,13 @@
 #include <optional>
 #include <sstream>
 
-#include "engine/io/file.h"
-#include "train/data/dataset.h"
-#include "train/data/text_report.h"
 #include "train/data/texts.h"
 
 namespace scvd {
 namespace {
 
 struct Options {
-    std::string text, lexicon, config, bpe, report, json;
+    std::string text, lexicon, config, bpe;
     int slots = 0;
     bool jsonl = false, explain = false, prompts = false;
 };
@@ -100,17 +97,6 @@ std::string id_of(const nlohmann::json& j, int number) {
     return j["id"].is_string() ? j["id"].get<std::string>() : j["id"].dump();
 }
 
-// What it finds in all captions of a data set; bad records are left out.
-void report_set(const Options& o) {
-    const Dataset data = load_dataset(o.report, OnBad::skip);
-    std::vector<std::string> captions;
-    for (const Split* split : {&data.train, &data.val, &data.test})
-        for (const auto& p : split->pairs) captions.push_back(split->images[p.image].captions[p.caption]);
-    const TextReport r = report_texts(captions, Deconstructor(o.lexicon));
-    fmt::print("{}", table(r));
-    if (!o.json.empty()) eng::write_file(o.json, to_json(r).dump(2) + "\n");
-}
-
 }  // namespace
 
 void add_deconstruct(CLI::App& app) {
@@ -124,11 +110,8 @@ void add_deconstruct(CLI::App& app) {
     cmd->add_option("--config", o->config, "preset or TOML file with the templates and slots");
     cmd->add_option("--slots", o->slots, "prompts per description, the person included")->check(CLI::PositiveNumber);
     cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary, for the token counts");
-    auto* report = cmd->add_option("--report", o->report, "a data set folder: captions without a phrase, phrases per caption, words that are not known");
-    cmd->add_option("--json", o->json, "write the report here too")->needs(report);
-    cmd->callback([o, text, jsonl, report] {
-        ENG_CHECK(text->count() + jsonl->count() + report->count() == 1, "deconstruct", "give either a description in quotes or --jsonl or --report");
-        if (report->count()) return report_set(*o);
+    cmd->callback([o, text, jsonl] {
+        ENG_CHECK(text->count() + jsonl->count() == 1, "deconstruct", "give either a description in quotes or --jsonl");
         const Show show(*o);
         if (!o->jsonl) return show.text(o->text);
         int number = 0;
