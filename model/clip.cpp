@@ -2,21 +2,9 @@
 
 #include <cmath>
 
+#include "model/resnet.h"
+
 namespace scvd {
-namespace {
-
-// Builds T inside a scope, so that parameters declared in its constructor carry the name.
-template <class T, class... Args>
-T scoped(const char* name, Args&&... args) {
-    Scope scope(name);
-    return T(std::forward<Args>(args)...);
-}
-eng::DType dtype_named(const std::string& name) {
-    return name == "bf16" ? eng::DType::bf16 : name == "f64" ? eng::DType::f64 : eng::DType::f32;
-}
-
-}  // namespace
-
 Transformer::Transformer(const Declare& d, int dim, int layers, int heads, bool recompute) : recompute_(recompute) {
     const double width = 1 / std::sqrt(double(dim));
     const Init attn = Init::normal(width), proj = Init::normal(width / std::sqrt(2.0 * layers)), fc = Init::normal(width / std::sqrt(2.0));
@@ -42,7 +30,13 @@ Tensor Transformer::operator()(Tensor x, const Seqs& seqs, bool causal) const {
     return x;
 }
 
-ImageEncoder::ImageEncoder(const Declare& d, const ModelConfig& c)
+std::unique_ptr<ImageEncoder> make_image_encoder(const Declare& d, const ModelConfig& c) {
+    Scope scope("visual");
+    if (c.image.encoder == "resnet") return std::make_unique<ResNet>(d, c);
+    return std::make_unique<VisionTransformer>(d, c);
+}
+
+VisionTransformer::VisionTransformer(const Declare& d, const ModelConfig& c)
     : geometry_(c.patches()),
       dtype_(dtype_named(c.dtype)),
       dim_(c.image.dim),
@@ -54,7 +48,7 @@ ImageEncoder::ImageEncoder(const Declare& d, const ModelConfig& c)
       transformer_(d, dim_, c.image.layers, c.image.heads, c.recompute),
       ln_post_(d, "ln_post", dim_) {}
 
-ImageFeatures ImageEncoder::operator()(const Tensor& pixels, const Tensor& augment) const {
+ImageFeatures VisionTransformer::operator()(const Tensor& pixels, const Tensor& augment) const {
     Scope scope("visual");
     const int B = int(pixels.shape()[0]), L = geometry_.patches() + 1;
     const Tensor rows = eng::patchify(pixels, augment, geometry_, dtype_);

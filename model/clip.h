@@ -3,8 +3,7 @@
 // parameters named as in OpenAI's checkpoints.
 #include <deque>
 
-#include "model/config.h"
-#include "model/layers.h"
+#include "model/image_encoder.h"
 
 namespace scvd {
 
@@ -26,19 +25,10 @@ private:
     bool recompute_;
 };
 
-// What the image encoder gives: the CLS row of every image, and all rows (CLS first) of the shared space.
-struct ImageFeatures {
-    Tensor global;  // [B, d]
-    Tensor tokens;  // [B*(N+1), d]
-    int count = 0, patches = 0;
-};
-
-class ImageEncoder {
+class VisionTransformer : public ImageEncoder {
 public:
-    ImageEncoder(const Declare&, const ModelConfig&);
-    // pixels u8 [B,H,W,3]; augment i32 [B,8] or undefined. Takes no text: what a gallery image is does not depend on
-    // who asks.
-    ImageFeatures operator()(const Tensor& pixels, const Tensor& augment) const;
+    VisionTransformer(const Declare&, const ModelConfig&);
+    ImageFeatures operator()(const Tensor& pixels, const Tensor& augment) const override;
 
 private:
     eng::PatchGeometry geometry_;

@@ -30,7 +30,40 @@ int hard_negatives(const std::string& pairs) {
     return k;
 }
 
+std::array<int, 4> ImageConfig::block_counts() const {
+    std::array<int, 4> n{};
+    const char *at = blocks.data(), *end = at + blocks.size();
+    bool ok = true;
+    for (std::size_t i = 0; i < 4 && ok; ++i) {
+        const auto r = std::from_chars(at, end, n[i]);
+        ok = r.ec == std::errc() && n[i] > 0 && n[i] < 1000 && (i < 3 ? r.ptr < end && *r.ptr == '-' : r.ptr == end);
+        at = r.ptr + (i < 3);
+    }
+    ENG_CHECK(ok, "config", "image.blocks = \"", blocks, "\", want four numbers: 3-4-6-3");
+    return n;
+}
+
+// resnet: the first convolution, its pooling and stages 2 to 4 halve the picture.
+Grid ModelConfig::grid() const {
+    if (image.encoder == "vit") return {patches().grid_h(), patches().grid_w()};
+    const auto halved = [&](int pixels) {
+        int n = (pixels - 1) / 2 + 1;
+        for (int i = 0; i < 3; ++i) n /= 2;
+        return n / image.last_stride;
+    };
+    return {halved(image.height), halved(image.width)};
+}
+
 void ModelConfig::check() const {
+    one_of("image.encoder", image.encoder, {"vit", "resnet"});
+    one_of("image.bn", image.bn, {"frozen", "train"});
+    if (image.encoder == "resnet") {
+        image.block_counts();
+        ENG_CHECK(image.last_stride == 1 || image.last_stride == 2, "config", "image.last_stride = ", image.last_stride, ", want 1 or 2");
+        ENG_CHECK(image.dim % 2 == 0, "config", "image.dim = ", image.dim, ", want an even number");
+        ENG_CHECK(grid().height > 0 && grid().width > 0, "config", "image.height x image.width = ", image.height, "x", image.width, " is less than the 32 pixels that resnet halves away");
+        divides("image", image.heads, 32 * image.dim);
+    }
     positive("model.embed", embed);
     positive("image.patch", image.patch), positive("image.stride", image.stride);
     positive("image.layers", image.layers), positive("text.layers", text.layers), positive("cgi.ffn", cgi.ffn);
@@ -38,7 +71,7 @@ void ModelConfig::check() const {
               image.height, "x", image.width, " is smaller than one patch of ", image.patch);
     ENG_CHECK(text.context >= 3, "config", "text.context = ", text.context, ", want at least 3");
     ENG_CHECK(text.vocab >= 49408, "config", "text.vocab = ", text.vocab, ", want at least 49408 (CLIP's vocabulary)");
-    divides("image", image.heads, image.dim);
+    if (image.encoder == "vit") divides("image", image.heads, image.dim);
     divides("text", text.heads, text.dim);
     ENG_CHECK(embed < 64 || embed % 64 == 0, "config", "model.embed = ", embed, ", want a multiple of 64 (or less than 64)");
     one_of("cgi.residual", cgi.residual, {"none", "self"});

@@ -1,5 +1,6 @@
 #pragma once
 // Every switch of the model. Defaults are ViT-B/16 as published; presets/*.toml hold the named variants.
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -10,7 +11,12 @@ namespace scvd {
 
 struct ImageConfig {
     int height = 384, width = 128, patch = 16, stride = 16;  // pixels
-    int dim = 768, layers = 12, heads = 12;
+    int dim = 768, layers = 12, heads = 12;                  // resnet: dim is the width of its first stage
+    std::string encoder = "vit";     // vit | resnet
+    std::string blocks = "3-4-6-3";  // of resnet's four stages
+    std::string bn = "frozen";       // batch norm by the running statistics, which stay: frozen | by the batch's: train
+    int last_stride = 2;             // of resnet's fourth stage: 1 keeps twice as many positions either way
+    std::array<int, 4> block_counts() const;  // error when `blocks` is not four numbers
 };
 struct TextConfig {
     int dim = 512, layers = 12, heads = 8, context = 77, vocab = 49408;
@@ -43,8 +49,9 @@ struct ModelConfig {
     bool recompute = false;  // transformer blocks keep only their input for backward
     std::string dtype = "f32";  // compute: f32 | bf16 (f64 for gradient checks)
 
-    // Rows and columns of the image encoder's patch tokens.
-    Grid grid() const { return {patches().grid_h(), patches().grid_w()}; }
+    // Rows and columns of the image encoder's tokens.
+    Grid grid() const;
+    int tokens() const { return grid().height * grid().width; }
     eng::PatchGeometry patches() const { return {image.height, image.width, image.patch, image.stride}; }
     // Errors: one sentence naming the key, the value and what is allowed.
     void check() const;

@@ -117,9 +117,17 @@ ModelConfig encoder_config(const eng::TensorFile& file, const KeyMap& map, int h
     ModelConfig c;
     c.image.height = height, c.image.width = width;
     const auto conv = shape("visual.conv1.weight", 4), table = shape("token_embedding.weight", 2), text = shape("text_projection", 2);
-    c.image.patch = c.image.stride = int(conv[2]);
-    c.image.dim = int(conv[0]), c.image.heads = std::max(1, c.image.dim / 64);
-    c.image.layers = blocks("visual.transformer.resblocks.0.ln_1.weight");
+    if (map.naming == Naming::openai && file.find(map.image_prefix + "visual.layer1.0.conv1.weight")) {
+        c.image.encoder = "resnet";
+        c.image.dim = int(2 * conv[0]), c.image.heads = std::max(1, c.image.dim / 2);
+        c.image.blocks.clear();
+        for (int stage = 1; stage <= 4; ++stage)
+            c.image.blocks += (stage > 1 ? "-" : "") + std::to_string(layers_below(file, map.image_prefix + "visual.layer" + std::to_string(stage) + "."));
+    } else {
+        c.image.patch = c.image.stride = int(conv[2]);
+        c.image.dim = int(conv[0]), c.image.heads = std::max(1, c.image.dim / 64);
+        c.image.layers = blocks("visual.transformer.resblocks.0.ln_1.weight");
+    }
     c.text.vocab = int(table[0]), c.text.dim = int(table[1]), c.text.heads = std::max(1, c.text.dim / 64);
     c.text.context = int(shape("positional_embedding", 2)[0]);
     c.text.layers = blocks("transformer.resblocks.0.ln_1.weight");

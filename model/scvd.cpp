@@ -9,21 +9,12 @@
 namespace scvd {
 namespace {
 
-eng::DType dtype_named(const std::string& name) {
-    return name == "bf16" ? eng::DType::bf16 : name == "f64" ? eng::DType::f64 : eng::DType::f32;
-}
 // Losses and scores are computed in f32 (f64): a cosine rounded to bf16 and divided by 0.02 is off by a fifth.
 Tensor wide(const Tensor& x) { return eng::cast(x, eng::stats_dtype(x.dtype())); }
 
 const ModelConfig& checked(const ModelConfig& c) {
     c.check();
     return c;
-}
-template <class T>
-T in_scope(const char* name, const Declare& d, const ModelConfig& c) {
-    if (!*name) return T(d, c);
-    Scope scope(name);
-    return T(d, c);
 }
 
 // Stage 1's scores [images, texts] of the batch, without gradient.
@@ -37,8 +28,8 @@ std::vector<double> score_batch(const Tensor& images, const Tensor& texts) {
 Scvd::Scvd(const ModelConfig& c, eng::Arena& arena, std::optional<std::uint64_t> seed)
     : config_(checked(c)),
       params_(arena, dtype_named(c.dtype)),
-      image_(in_scope<ImageEncoder>("visual", {params_, ParamGroup::clip}, c)),
-      text_(in_scope<TextEncoder>("", {params_, ParamGroup::clip}, c)),
+      image_(make_image_encoder({params_, ParamGroup::clip}, c)),
+      text_({params_, ParamGroup::clip}, c),
       interaction_({params_, ParamGroup::head}, c),
       classifier_(c.classes > 0 ? params_.add("classifier.weight", {c.classes, c.embed}, Init::normal(0.001), ParamGroup::head, true) : nullptr) {
     if (seed) params_.finalize(*seed);

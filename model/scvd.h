@@ -18,7 +18,7 @@ public:
     // declared: names and shapes for who converts files.
     Scvd(const ModelConfig&, eng::Arena& arena, std::optional<std::uint64_t> seed);
 
-    ImageFeatures encode_images(const Tensor& pixels, const Tensor& augment = {}) const { return image_(pixels, augment); }
+    ImageFeatures encode_images(const Tensor& pixels, const Tensor& augment = {}) const { return (*image_)(pixels, augment); }
     TextFeatures encode_texts(const TextBatch& batch) const { return text_(batch); }
     const Interaction& interaction() const { return interaction_; }
 
@@ -35,7 +35,7 @@ private:
     Tensor pair_stage(const ImageFeatures&, const TextFeatures&, const std::vector<std::int32_t>& labels) const;
     ModelConfig config_;
     ParamStore params_;
-    ImageEncoder image_;
+    std::unique_ptr<ImageEncoder> image_;
     TextEncoder text_;
     Interaction interaction_;
     Param* classifier_;

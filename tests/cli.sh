@@ -65,6 +65,9 @@ printf '[sd]\nslots = 2\ntemplate.garment_upper = "{phrase}!"\n' >templates.toml
 works deconstruct "A man in a red shirt and jeans." --config templates.toml
 grep -q '"prompts":\["a photo of a man","red shirt!"\],"mask":\[1,1\]' out || die "deconstruct said: $(cat out)"
 refuses "either a description in quotes or --jsonl" deconstruct
+"$scvd" data check set --json texts.json >out 2>err
+[ $? = 3 ] || die "data check of a set with other counts than published should end with 3, it said: $(cat err)"
+grep -q "captions, .* phrases each" out && grep -q "most_unknown" texts.json || die "the report said: $(cat out)"
 refuses "cannot open nowhere.txt" deconstruct "a man" --lexicon nowhere.txt
 echo '{"id": "a", "text": "\u00e9 \ud83d\ude00 a red hat"}' >lines.jsonl
 "$scvd" deconstruct --jsonl --explain --prompts <lines.jsonl >out 2>err || die "deconstruct --jsonl: $(cat err)"

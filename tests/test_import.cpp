@@ -38,10 +38,7 @@ struct Encoders {
         config.text = {8, 2, 2, 10, 40};
         config.embed = 6;
         Declare d{params, ParamGroup::clip};
-        {
-            Scope scope("visual");
-            ImageEncoder image(d, config);
-        }
+        make_image_encoder(d, config);
         TextEncoder text(d, config);
     }
     Import from(const TensorFile& f, const ImportOptions& o = {}) const { return Import(f, params, config.grid(), o); }

@@ -155,7 +155,7 @@ TEST(Model, AttentionMapsAndWeightsAreDistributions) {
     pairs.add(0, 0), pairs.add(2, 1);
     const PairVectors p = model.interaction()(s.image, s.text, pairs, true);
     ASSERT_EQ(p.map.rows(), 5);
-    ASSERT_EQ(p.map.cols(), c.patches().patches());
+    ASSERT_EQ(p.map.cols(), c.tokens());
     for (int r = 0; r < 5; ++r) {
         double sum = 0;
         for (int j = 0; j < p.map.cols(); ++j) sum += get(p.map, r * p.map.cols() + j);

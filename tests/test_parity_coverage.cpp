@@ -53,7 +53,7 @@ TEST(Coverage, EveryGlobalFunctionIsReachedByACase) {
             const Tensor y = c.f(device, x);
             run(c, device, x, upload_as(device, y.shape(), download_wide(random_normal(host, y.shape(), DType::f32, 4)), y.dtype()));
         } catch (const Error& e) {
-            if (!std::strstr(e.what(), "has no CUDA kernel yet")) throw;  // RN50's operators
+            if (!std::strstr(e.what(), "has no CUDA kernel yet")) throw;  // of convolution nets
         }
     run_adamw_once(device);
     std::set<std::string> launched;

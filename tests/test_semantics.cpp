@@ -79,11 +79,11 @@ TEST(Semantics, LabelledDescriptions) {
     EXPECT_EQ(persons, 60);
 }
 
-// More descriptions with other words, written in ten batches while the rules grew: docs/semantics.md has what each
+// More descriptions with other words, written in eleven batches while the rules grew: docs/semantics.md has what each
 // batch scored when it was first read. The bar again only guards against going back.
 TEST(Semantics, OwnDescriptions) {
     const auto rows = labelled("sd_own.jsonl");
-    ASSERT_EQ(rows.size(), 297u);
+    ASSERT_EQ(rows.size(), 317u);
     Score phrases, absent;
     int persons = 0;
     for (const auto& row : rows) {
@@ -94,7 +94,7 @@ TEST(Semantics, OwnDescriptions) {
     }
     EXPECT_GE(phrases.f1(), 0.95);
     EXPECT_GE(absent.f1(), 0.95);
-    EXPECT_GE(persons, 294);
+    EXPECT_GE(persons, 314);
 }
 
 struct Case {

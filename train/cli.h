@@ -16,7 +16,7 @@ struct ConfigArgs {
     std::map<std::string, std::string> overrides;
 
     void add_to(CLI::App* app) {
-        app->add_option("--config", name, "preset (demo | small | vit-b16) or a TOML file")->capture_default_str();
+        app->add_option("--config", name, "preset (demo | small | vit-b16 | scvd-vit-b16 | scvd-rn50) or a TOML file")->capture_default_str();
         Config defaults;
         for (const Setting& s : settings(defaults))
             app->add_option_function<std::string>("--" + s.key, [this, key = s.key](const std::string& v) { overrides[key] = v; }, s.help)->group("Settings")->take_last();

@@ -20,6 +20,12 @@ const Preset presets[] = {
     {"vit-b16",
 #include "model/presets/vit-b16.toml"
     },
+    {"scvd-vit-b16",  // the same: SCVD with that encoder
+#include "model/presets/vit-b16.toml"
+    },
+    {"scvd-rn50",
+#include "model/presets/rn50.toml"
+    },
 };
 
 template <class T>
@@ -95,6 +101,10 @@ std::vector<Setting> settings(Config& c) {
     add("image.dim", m.image.dim, "width of the image encoder");
     add("image.layers", m.image.layers, "blocks of the image encoder");
     add("image.heads", m.image.heads, "attention heads of the image encoder");
+    add("image.encoder", m.image.encoder, "vit | resnet");
+    add("image.blocks", m.image.blocks, "blocks of resnet's four stages");
+    add("image.bn", m.image.bn, "resnet's batch norm: frozen | train");
+    add("image.last_stride", m.image.last_stride, "of resnet's fourth stage: 2 | 1");
     add("text.dim", m.text.dim, "width of the text encoder");
     add("text.layers", m.text.layers, "blocks of the text encoder");
     add("text.heads", m.text.heads, "attention heads of the text encoder");
@@ -173,8 +183,9 @@ void load_config(Config& c, const std::string& name) {
     for (const Preset& p : presets)
         if (name == p.name) return load_config_text(c, p.text, "preset " + name);
     std::ifstream in(name);
-    ENG_CHECK(in, "config", "\"", name, "\" is neither a preset (", preset_names()[0], ", ", preset_names()[1], ", ",
-              preset_names()[2], ") nor a file that can be read");
+    std::string known;
+    for (const std::string& preset : preset_names()) known += (known.empty() ? "" : ", ") + preset;
+    ENG_CHECK(in, "config", "\"", name, "\" is neither a preset (", known, ") nor a file that can be read");
     std::ostringstream text;
     text << in.rdbuf();
     load_config_text(c, text.str(), name);

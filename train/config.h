@@ -48,7 +48,7 @@ struct Setting {
 // The table over one Config object, in the order of documentation.
 std::vector<Setting> settings(Config&);
 
-// `name` is a preset (demo, small, vit-b16) or a path of a TOML file. Unknown keys are errors that name the nearest key.
+// `name` is a preset (demo, small, vit-b16, scvd-vit-b16, scvd-rn50) or a path of a TOML file. Unknown keys are errors that name the nearest key.
 void load_config(Config&, const std::string& name);
 void load_config_text(Config&, const std::string& toml, const std::string& source);
 std::string to_toml(const Config&);

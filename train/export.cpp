@@ -146,8 +146,15 @@ void export_huggingface(const Opened& o, const ExportOptions& options) {
 // ---- open_clip
 
 Json openclip_config(const ModelConfig& m) {
-    const Json size = m.image.height == m.image.width ? Json(m.image.height) : Json{m.image.height, m.image.width};
-    const Json vision{{"image_size", size}, {"layers", m.image.layers}, {"width", m.image.dim}, {"head_width", m.image.dim / m.image.heads}, {"patch_size", m.image.patch}};
+    const bool square = m.image.height == m.image.width;
+    Json vision{{"image_size", square ? Json(m.image.height) : Json{m.image.height, m.image.width}}, {"width", m.image.dim}};
+    if (m.image.encoder == "resnet") {
+        ENG_CHECK(square && m.image.last_stride == 2, "export", "open_clip's ResNet has square pictures and stride 2 in its last stage; this model has ", m.image.height, "x", m.image.width,
+                  " and stride ", m.image.last_stride);
+        vision.update({{"layers", m.image.block_counts()}});
+    } else {
+        vision.update({{"layers", m.image.layers}, {"head_width", m.image.dim / m.image.heads}, {"patch_size", m.image.patch}});
+    }
     const Json text{{"context_length", m.text.context}, {"vocab_size", m.text.vocab}, {"width", m.text.dim}, {"heads", m.text.heads}, {"layers", m.text.layers}};
     return {{"model_cfg", {{"embed_dim", m.embed}, {"quick_gelu", true}, {"vision_cfg", vision}, {"text_cfg", text}}},
             {"preprocess_cfg", {{"mean", mean}, {"std", deviation}, {"interpolation", "bilinear"}, {"resize_mode", "squash"}}}};
@@ -158,7 +165,8 @@ void export_openclip(const Opened& o, const fs::path& folder) {
     for (const auto* p : o.encoders)
         tensors.push_back(lazy(p->name, {p->shape.dim.begin(), p->shape.dim.begin() + p->shape.rank}, [&o, p] { return o.read(*p); }));
     tensors.push_back(lazy("logit_scale", {}, [&o] { return Values{o.logit_scale}; }));
-    write_json(folder / "open_clip_config.json", openclip_config(o.config.model));
+    const Json config = openclip_config(o.config.model);
+    write_json(folder / "open_clip_config.json", config);
     eng::write_safetensors(folder / "open_clip_model.safetensors", tensors, {{"format", "pt"}});
 }
 
@@ -168,7 +176,9 @@ void export_weights(const ExportOptions& options) {
     const Opened o(options.weights);
     ENG_CHECK(o.config.model.image.stride == o.config.model.image.patch, "export", "patches that overlap (stride ", o.config.model.image.stride, " of ",
               o.config.model.image.patch, " pixels) are known to no other program");
+    ENG_CHECK(options.format != "hf" || o.config.model.image.encoder == "vit", "export", "transformers' CLIPModel has no ResNet; --format openclip can hold it");
     if (options.format == "hf") square_side(o.config.model.grid());
+    if (options.format == "openclip") openclip_config(o.config.model);  // errors before anything is written
     std::error_code error;
     fs::create_directories(options.out, error);
     ENG_CHECK(!error, "export", "cannot make ", options.out, ": ", error.message());

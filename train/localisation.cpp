@@ -93,7 +93,7 @@ const Mention* mention_at(const std::vector<Mention>& mentions, std::size_t begi
 LocalisationTable localise_split(const Scvd& model, const Config& c, const Split& split, Pictures& pictures, TextBank& bank,
                                  const std::vector<PictureRegions>& regions) {
     eng::Recording off(nullptr);
-    const auto g = c.model.patches();
+    const Grid g = c.model.grid();
     LocalisationTable table;
     for (int first = 0; first < int(split.images.size()); first += kBlock) {
         eng::Arena arena;
@@ -116,7 +116,7 @@ LocalisationTable localise_split(const Scvd& model, const Config& c, const Split
         for (int q = 0; q < own.size(); ++q) {
             const PictureRegions& picture = regions[first + own.image[q]];
             const auto mentions = caption[q] < int(picture.captions.size()) ? picture.captions[caption[q]] : std::vector<Mention>{};
-            add_query(table, items[q], picture, mentions, maps.data() + std::size_t(v.prompts.host_begin[q]) * v.map.cols(), g.grid_h(), g.grid_w());
+            add_query(table, items[q], picture, mentions, maps.data() + std::size_t(v.prompts.host_begin[q]) * v.map.cols(), g.height, g.width);
         }
     }
     return table;

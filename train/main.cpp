@@ -198,6 +198,8 @@ int main(int argc, char** argv) {
     add_import(app), add_export(app), add_embed(app), add_data(app);
     try {
         app.parse(argc, argv);
+    } catch (const CLI::RuntimeError& e) {  // a command's own exit code, as of `data check`
+        return e.get_exit_code();
     } catch (const CLI::ParseError& e) {
         const std::string unknown = e.get_exit_code() ? unknown_word(app, argc, argv) : "";
         if (unknown.empty()) return app.exit(e);

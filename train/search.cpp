@@ -113,7 +113,7 @@ void fill_views(SearchPage& page, const Ready& m, const Index& ix, const TextIte
     const PairVectors v = m.model->interaction()(side, text, pairs, true);
     const auto maps = eng::download<float>(eng::cast(v.map, eng::DType::f32)), weights = eng::download<float>(eng::cast(v.weights, eng::DType::f32));
     const auto cells = v.map.cols();
-    const auto g = m.config.model.patches();
+    const Grid g = m.config.model.grid();
     for (std::size_t r = 0; r < shown.size(); ++r) {
         const Image picture = load_image(ix.files[shown[r]]);
         const int h = 256, w = std::max(1, picture.width * h / std::max(1, picture.height));
@@ -121,7 +121,7 @@ void fill_views(SearchPage& page, const Ready& m, const Index& ix, const TextIte
         page.results[r].jpeg = encode_jpeg(w, h, shown_picture.rgb.data(), 88);
         for (std::size_t k = 0; k < item.prompts.size(); ++k) {
             const std::size_t row = r * item.prompts.size() + k;
-            const auto heat = blend_heatmap(shown_picture.rgb.data(), w, h, maps.data() + row * cells, g.grid_h(), g.grid_w());
+            const auto heat = blend_heatmap(shown_picture.rgb.data(), w, h, maps.data() + row * cells, g.height, g.width);
             PhraseView view;
             view.text = label_of(item, k);
             view.weight = weights[row];
@@ -180,7 +180,7 @@ SearchPage search(const SearchOptions& o) {
     eng::Arena arena;
     const Index ix = open_index(o.index, arena);
     const Ready m(o.weights.empty() ? ix.weights : o.weights);
-    ENG_CHECK(ix.features.global.cols() == m.config.model.embed && ix.features.patches == m.config.model.patches().patches(), "search",
+    ENG_CHECK(ix.features.global.cols() == m.config.model.embed && ix.features.patches == m.config.model.tokens(), "search",
               o.index, " was made by a model of another shape than ", o.weights.empty() ? ix.weights : o.weights);
     TextBank bank(m.config, o.bpe);
     const TextItem item = bank.item(o.query);

@@ -99,19 +99,25 @@ private:
     std::size_t mention_item(const NounPhrase& np);
     std::size_t mention_modifiers(const NounPhrase& np);
     std::size_t mention_body(const NounPhrase& np);
-    std::size_t mention_part(const NounPhrase& np);
-    std::size_t find_bearer_ahead(const NounPhrase& np) const;
-    bool in_scope(const NounPhrase& np) const;
-    bool held_part(const NounPhrase& np) const;
-    bool on_the_body(const NounPhrase& np) const;
-    bool handled_in_scope(const NounPhrase& np) const;
-    bool printed_on(const NounPhrase& np) const;
-    bool is_part_here(const NounPhrase& np) const;
     std::size_t known_item(const NounPhrase& np, const Pieces& mods) const;
     std::size_t new_item(const NounPhrase& np, Pieces front);
     void share_colour(Item& item, const NounPhrase& np);
     void settle_waiting_head(const NounPhrase& np);
     void finish(const NounPhrase& np, Last kind);
+
+    // scope.cpp: does it name something seen on the person?
+    bool in_scope(const NounPhrase& np) const;
+    bool handled_in_scope(const NounPhrase& np) const;
+    bool on_the_body(const NounPhrase& np) const;
+    bool held_part(const NounPhrase& np) const;
+    bool printed_on(const NounPhrase& np) const;
+    bool is_part_here(const NounPhrase& np) const;
+
+    // parts.cpp
+    std::size_t mention_part(const NounPhrase& np);
+    std::size_t mention_bearer_in_front(const NounPhrase& np);
+    Pieces read_detail(const NounPhrase& np, std::size_t& end) const;
+    std::size_t find_bearer_ahead(const NounPhrase& np) const;
 
     // persons.cpp
     std::size_t mention_person(const NounPhrase& np);

@@ -145,7 +145,9 @@ std::size_t Grammar::predicate(const NounPhrase& np) {
     }
     const bool clause = governor_ != Governor::there && governor_ != Governor::wear && governor_ != Governor::carry;
     if (clause) governor_ = Governor::none;
-    return mention(np);
+    const std::size_t end = mention(np);
+    group_governor_ = Governor::verb;  // it is no subject: "... are sneakers and her socks are frilly"
+    return end;
 }
 
 void Grammar::apply_predicate(const NounPhrase& np) {

@@ -35,9 +35,6 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-// Far above any photograph, far below what would exhaust memory: a forged header must not.
-constexpr int64_t pixel_limit = int64_t{1} << 28;
-
 uint32_t byte_at(Bytes b, size_t i) { return std::to_integer<uint32_t>(b[i]); }
 uint32_t big_endian(Bytes b, size_t i) {
     return byte_at(b, i) << 24 | byte_at(b, i + 1) << 16 | byte_at(b, i + 2) << 8 | byte_at(b, i + 3);
@@ -131,7 +128,7 @@ void check_whole(Bytes bytes, const std::string& name) {
     if (has_magic(bytes, bmp_magic)) check_bmp(bytes, name);
 }
 
-Image decode_image(Bytes bytes, const std::string& name) {
+Image decode_image(Bytes bytes, const std::string& name, int64_t pixel_limit) {
     const auto undecodable = [&](const auto&... reason) {
         eng::fail("image", name, ": not a picture that can be decoded: ", reason...);
     };

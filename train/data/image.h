@@ -21,7 +21,9 @@ struct Image {
 // followed, so that people stand upright (published sets have none).
 // Errors are "NAME: not a picture that can be decoded: REASON", those of check_whole, and "NAME: the picture is cut
 // short: REASON" for a JPEG whose data end early although an end marker follows (which takes a second decoding).
-Image decode_image(std::span<const std::byte> bytes, const std::string& name);
+// Pictures that claim more than `pixel_limit` pixels are refused before memory is asked for: far above any photograph, far
+// below what would exhaust memory.
+Image decode_image(std::span<const std::byte> bytes, const std::string& name, std::int64_t pixel_limit = std::int64_t{1} << 28);
 
 // The same from a file; an error when it cannot be read.
 Image load_image(const std::filesystem::path& path);
