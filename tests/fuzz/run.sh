@@ -13,8 +13,8 @@ flags=(-std=c++20 -O1 -g1 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-
 for t in "${targets[@]}"; do
     sources=(engine/io/*.cpp)
     [ "$t" = image ] && sources=(engine/io/file.cpp engine/io/tensor_file.cpp engine/io/torch_file.cpp engine/io/safetensors.cpp engine/io/pickle.cpp engine/io/zip.cpp
-        train/data/image.cpp train/data/exif.cpp)
-    clang++ "${flags[@]}" "tests/fuzz/fuzz_$t.cpp" "${sources[@]}" -o "$out/fuzz_$t" -lz
+        train/data/image.cpp train/data/exif.cpp train/data/jpeg.cpp)
+    clang++ "${flags[@]}" "tests/fuzz/fuzz_$t.cpp" "${sources[@]}" -o "$out/fuzz_$t" -lz -ljpeg
 done
 seeds() {
     case $1 in

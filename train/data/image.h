@@ -20,7 +20,7 @@ struct Image {
 // alpha is dropped (not blended), of 16 bits the upper 8 are kept: what CLIP's pipelines do. A JPEG's Exif orientation is
 // followed, so that people stand upright (published sets have none).
 // Errors are "NAME: not a picture that can be decoded: REASON", those of check_whole, and "NAME: the picture is cut
-// short: REASON" for a JPEG whose data end early although an end marker follows (which takes a second decoding).
+// short: REASON" for a JPEG whose data end early although an end marker follows.
 // Pictures that claim more than `pixel_limit` pixels are refused before memory is asked for: far above any photograph, far
 // below what would exhaust memory.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name, std::int64_t pixel_limit = std::int64_t{1} << 28);
