@@ -2,6 +2,10 @@
 // localisation of attention maps.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "engine/io/file.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -99,6 +103,19 @@ TEST(Metrics, EqualTheWorstOfAllOrdersOfTies) {
         EXPECT_NEAR(got.mAP, want.mAP, 1e-12);
         EXPECT_NEAR(got.mINP, want.mINP, 1e-12);
         EXPECT_NEAR(got.trapezoid_AP, want.trapezoid_AP, 1e-12);
+    }
+}
+
+// tests/reference/make_metrics.py: the same scores through IRRA's formulas, run by PyTorch; ties in our order.
+TEST(Metrics, EqualIrras) {
+    const auto cases = nlohmann::json::parse(eng::read_file(SCVD_TEST_DATA "/metrics.json"));
+    ASSERT_EQ(cases.size(), 5u);
+    for (const auto& c : cases) {
+        const auto scores = c["scores"].get<std::vector<float>>();
+        const auto queries = c["query_ids"].get<std::vector<int>>(), gallery = c["gallery_ids"].get<std::vector<int>>();
+        const Retrieval r = evaluate(scores, queries, gallery);
+        const std::pair<const char*, double> got[] = {{"R1", r.R1}, {"R5", r.R5}, {"R10", r.R10}, {"mAP", r.mAP}, {"mINP", r.mINP}};
+        for (const auto& [name, value] : got) EXPECT_NEAR(value, c["want"][name].get<double>(), 1e-12) << name << " ties " << c["ties"];
     }
 }
 

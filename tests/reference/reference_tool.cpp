@@ -1,17 +1,22 @@
-// One training batch through a checkpoint, for tests/reference/check_encoders.py: outputs and gradients, or the losses of a
+// One training batch through a checkpoint, for the scripts in this folder: outputs and gradients, or the losses of a
 // few optimizer steps.
 //
-// usage: reference_tool CHECKPOINT BATCH OUT [STEPS]
+// usage: reference_tool CHECKPOINT BATCH OUT [STEPS] | tokens TEXTS.jsonl OUT.jsonl | resize LIST FOLDER
 // BATCH (safetensors): pixels U8 [B,H,W,3], ids I32 [T] packed, lens I32 [B], labels I32 [B].
 // Without STEPS, OUT holds "global", "tokens", "texts", "loss" and "grad.NAME" of every parameter; with STEPS, "losses" [STEPS]
 // of AdamW with the checkpoint's learning rates, decay and warm-up (one epoch is one step).
 #include <fmt/format.h>
 
+#include <chrono>
 #include <deque>
+#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "engine/io/safetensors.h"
 #include "engine/transfer.h"
+#include "model/tokenizer.h"
 #include "train/checkpoint.h"
+#include "train/data/resize.h"
 #include "train/loop.h"
 
 namespace {
@@ -92,9 +97,40 @@ void steps(Scvd& model, const Config& c, const Batch& b, int count, Results& out
     out.add("losses", {count}, losses);
 }
 
+// {"text"} lines to lines of token ids.
+void tokenise(const std::string& from, const std::string& to) {
+    const Tokenizer tokenizer = Tokenizer::load();
+    std::istringstream in(eng::read_file(from));
+    std::vector<std::string> texts;
+    for (std::string line; std::getline(in, line);) texts.push_back(nlohmann::json::parse(line)["text"]);
+    std::string out;
+    std::size_t count = 0;
+    const auto start = std::chrono::steady_clock::now();
+    std::vector<std::vector<int>> ids;
+    for (const auto& text : texts) count += ids.emplace_back(tokenizer.encode(text)).size();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    for (const auto& row : ids) out += nlohmann::json(row).dump() + "\n";
+    eng::write_file(to, out);
+    fmt::print("{} texts, {} tokens, {:.2f} M tokens/s on one core\n", texts.size(), count, double(count) / seconds / 1e6);
+}
+
+// Raw RGB of width x height -> the same resized: "WIDTH HEIGHT OUT_WIDTH OUT_HEIGHT FILTER" lines from a script, pixels in and
+// out through files.
+void resize_all(const std::string& list, const std::string& folder) {
+    std::istringstream in(eng::read_file(list));
+    int w = 0, h = 0, ow = 0, oh = 0, n = 0;
+    for (std::string filter; in >> w >> h >> ow >> oh >> filter; ++n) {
+        const std::string bytes = eng::read_file(folder + "/" + std::to_string(n) + ".in");
+        const Image picture{w, h, {bytes.begin(), bytes.end()}}, out = resize(picture, ow, oh, filter == "bicubic" ? Filter::bicubic : Filter::bilinear);
+        eng::write_file(folder + "/" + std::to_string(n) + ".out", std::as_bytes(std::span(out.rgb)));
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
+    if (argc == 4 && std::string(argv[1]) == "tokens") return tokenise(argv[2], argv[3]), 0;
+    if (argc == 4 && std::string(argv[1]) == "resize") return resize_all(argv[2], argv[3]), 0;
     ENG_CHECK(argc == 4 || argc == 5, "reference_tool", "usage: reference_tool CHECKPOINT BATCH OUT [STEPS]");
     const Config config = checkpoint_config(argv[1]);
     eng::Arena weights, step;
