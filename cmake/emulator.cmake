@@ -1,7 +1,8 @@
 # The kernels on the CPU. The emulator needs CUDA's headers, not a driver and not nvcc.
-find_path(CUDA_HEADERS cuda_bf16.h HINTS ${CUDA_ROOT}/include)
+find_path(CUDA_HEADERS cuda_bf16.h HINTS ${CUDA_ROOT}/include ${CMAKE_SOURCE_DIR}/.cuda-headers/nvidia/cu13/include)
 if(NOT CUDA_HEADERS OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  message(STATUS "Emulated CUDA kernels: not tested here (they need g++ and CUDA's headers, looked for in ${CUDA_ROOT}/include)")
+  message(STATUS "Emulated CUDA kernels: not tested here (they need g++ and CUDA's headers, looked for in ${CUDA_ROOT}/include;
+   scripts/fetch_cuda_headers.sh brings them)")
   return()
 endif()
 
@@ -48,7 +49,6 @@ foreach(b plain asan check)
   target_compile_options(cuemu_memory_${b} PRIVATE ${cuemu_${b}_all} -g1 -Wall -Wextra -Werror)
 
   emulated_objects(ops_cuda_emulated_${b} SOURCES ${CUDA_SRC} FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
-  target_sources(ops_cuda_emulated_${b} PRIVATE ${CUDA_MISSING})
 
   foreach(t conformance clean bugs)
     emulated_objects(cuemu_${t}_${b}_objects SOURCES ${CMAKE_SOURCE_DIR}/tests/cuemu/${t}.cu FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
@@ -59,6 +59,16 @@ foreach(b plain asan check)
     add_executable(${t}_${b} tests/${t}.cpp)
     target_link_libraries(${t}_${b} PRIVATE cases ops_cuda_emulated_${b} cuemu_memory_${b} cuemu_${b} GTest::gtest_main)
   endforeach()
+endforeach()
+
+# The ladders, held to one check; the kernels that they lead up to are linked, not copied.
+file(GLOB LADDER_GEMM CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/ladder/gemm/*.cu)
+file(GLOB LADDER_ATTENTION CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/ladder/attention/*.cu)
+foreach(b plain asan check)
+  emulated_objects(ladder_gemm_${b} SOURCES ${LADDER_GEMM} FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
+  emulated_objects(ladder_attention_${b} SOURCES ${LADDER_ATTENTION} FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
+  add_executable(test_ladder_${b} tests/test_ladder.cpp bench/ladder/rungs.cpp)
+  target_link_libraries(test_ladder_${b} PRIVATE cases ladder_gemm_${b} ladder_attention_${b} ops_cuda_emulated_${b} cuemu_memory_${b} cuemu_${b} GTest::gtest_main)
 endforeach()
 
 # Every kernel of the sources is launched by a case; a short training run is the same on both devices.
@@ -75,10 +85,13 @@ target_link_libraries(test_cuda_memory_plain PRIVATE cases ops_cuda_emulated_pla
 add_test(NAME test_cuda_memory COMMAND test_cuda_memory_plain)
 
 # Each program in order, and under a few random schedules; scripts/nightly.sh runs more of them.
+set(schedules_plain 1 2 3)
+set(schedules_asan 1)
+set(schedules_check 1 2)
 foreach(b plain asan check)
-  foreach(t cuemu_conformance cuemu_clean ${SCVD_KERNEL_TESTS})
+  foreach(t cuemu_conformance cuemu_clean test_ladder ${SCVD_KERNEL_TESTS})
     add_test(NAME ${t}_${b} COMMAND ${t}_${b})
-    foreach(seed 1 2 3)
+    foreach(seed ${schedules_${b}})
       add_test(NAME ${t}_${b}_seed${seed} COMMAND ${t}_${b})
       set_tests_properties(${t}_${b}_seed${seed} PROPERTIES ENVIRONMENT
         "CUEMU_ORDER=random;CUEMU_ASYNC=random;CUEMU_SEED=${seed};OMP_WAIT_POLICY=passive")

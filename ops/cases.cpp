@@ -83,8 +83,13 @@ void add_sequences(std::vector<Case>& c) {
     c.push_back({"attention causal", {{9, 24}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {2, 7}), 2, true); }, 16, 4});
     c.push_back({"attention of one token", {{1, 15}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {1}), 1, true); }, 16, 4});
     c.push_back({"attention long", {{193, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {193}), 1, false); }, 193, 4});
+    c.push_back({"attention too long for shared memory", {{270, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {262, 8}), 1, true); }, 262, 4});
     c.push_back({"attention cross", {{5, 8}, {9, 16}}, [](Arena& a, In x) { return cross_attention(x[0], x[1], packed_seqs(a, {2, 3}), packed_seqs(a, {6, 3}), 4); }, 16, 4});
     c.push_back({"attention over pairs", {{6, 8}, {8, 16}}, paired_attention, 32, 4});
+    c.push_back({"attention over pairs, heads of 64", {{6, 64}, {8, 128}}, [](Arena& a, In x) {
+        const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 1, 3});
+        return cross_attention(x[0], x[1], pick(a, texts, {0, 1, 2, 0, 1, 2}), pick(a, images, {0, 0, 0, 1, 1, 1}), 1);
+    }, 32, 4});
     c.push_back({"attention that skips rows", {{4, 6}, {10, 12}}, [](Arena& a, In x) {
         return cross_attention(x[0], x[1], uniform_seqs(a, 2, 2), uniform_seqs(a, 2, 4, 1, 5), 1);
     }, 16, 4});

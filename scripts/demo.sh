@@ -8,7 +8,9 @@ step() { printf '\n== %s\n' "$*"; }
 step "set up"
 bash scripts/setup.sh
 step "build"
-cmake --preset release >/dev/null
+cuda=OFF  # the kernels for GPUs take minutes to compile
+if nvidia-smi >/dev/null 2>&1; then cuda=AUTO; fi
+cmake --preset release -DSCVD_CUDA=$cuda >/dev/null
 cmake --build --preset release --target scvd
 scvd=build/scvd
 
@@ -21,7 +23,7 @@ step "evaluate on the test split, read once"
 $scvd eval --weights "$run/best.safetensors" --json "$run/eval.json" --curves "$run/cmc.svg"
 step "search"
 $scvd index "$data/imgs" --weights "$run/best.safetensors" --out "$run/gallery.index"
-query="a woman in a green jacket and black trousers with a black backpack"
+query="a man in a red shirt and blue jeans with short black hair, a green backpack and an orange umbrella"
 $scvd search "$query" --index "$run/gallery.index" --html "$run/search.html"
 $scvd explain "$query" --index "$run/gallery.index" --out "$run/heatmaps" --sheet "$run/explain.png" --results 3
 printf '\nopen %s/search.html in a browser; why: %s/explain.png; curves: %s/curves.svg; numbers: %s/eval.json\n' "$run" "$run" "$run" "$run"

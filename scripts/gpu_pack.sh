@@ -9,9 +9,8 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSCVD_CUDA=ON -DSCVD
 cmake --build "$build" --target gpu_suite
 pack=$build/gpu-pack
 rm -rf "$pack"
-mkdir -p "$pack/bin" "$pack/lib" "$pack/presets"
+mkdir -p "$pack/bin" "$pack/lib"
 cp "$build"/gpu_* "$build/scvd" "$pack/bin/"
-cp model/presets/*.toml "$pack/presets/"
 [ -d assets ] && cp -r assets "$pack/"
 cp scripts/gpu_suite.sh "$pack/"
 git rev-parse HEAD >"$pack/revision" 2>/dev/null || echo unknown >"$pack/revision"

@@ -6,11 +6,11 @@
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 if [ -d "$here/bin" ]; then                  # a pack
-    root=$here bin=$here/bin presets=$here/presets
+    root=$here bin=$here/bin
     export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     revision=$(cat "$here/revision")
 else
-    root=$(cd "$here/.." && pwd) bin=${1:-$root/build} presets=$root/model/presets
+    root=$(cd "$here/.." && pwd) bin=${1:-$root/build}
     revision=$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)
 fi
 if ! gpu=$(nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader 2>/dev/null | head -1) || [ -z "$gpu" ]; then
@@ -21,6 +21,7 @@ if [ ! -x "$bin/gpu_conformance" ]; then
     echo "== no prebuilt programs in $bin: building"
     (cd "$root" && cmake -S . -B "$bin" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSCVD_CUDA=ON && cmake --build "$bin" --target gpu_suite) || exit 1
 fi
+export SCVD_BPE=$root/assets/bpe_simple_vocab_16e6.txt.gz
 results=$root/bench/results
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -50,7 +51,7 @@ if [ "${states[0]}" != passed ]; then
 fi
 step "clean kernels" "$bin/gpu_clean"
 step "catalogue cpu <-> cuda" "$bin/gpu_test_parity"
-for t in gemm attention; do
+for t in gemm attention ladder; do
     if [ -x "$bin/gpu_test_$t" ]; then step "$t" "$bin/gpu_test_$t"; else skip "$t" "not built"; fi
 done
 step "memory, copies, graph == eager" "$bin/gpu_test_cuda_memory"
@@ -67,8 +68,8 @@ done
 
 step "training, cpu against cuda" "$bin/gpu_test_cuda_train"
 demo() {  # $1 device, $2 run name: preset demo, 30 updates
-    "$bin/scvd" train --config "$presets/demo.toml" --data "$work/set" --out "$work/$2" --device "$1" --stop-after 30 \
-        --bpe "$root/assets/bpe_simple_vocab_16e6.txt.gz"
+    "$bin/scvd" train --config demo --data "$work/set" --out "$work/$2" --device "$1" --stop-after 30 \
+        --bpe "$SCVD_BPE"
 }
 losses() { grep -o '"loss":[0-9.e+-]*' "$work/$1/metrics.jsonl" | cut -d: -f2; }
 demo_curve() {  # the same bits twice on the GPU; within 2 % of the CPU's curve (bf16 paths round differently)

@@ -15,7 +15,8 @@ here = os.path.dirname(os.path.abspath(__file__))
 USEFUL = set("""man woman boy girl child teen person upper lower full foot headwear accessory bag carried held screen pushed
  ridden animal hair style facial body bodypart part colour shade mod padj wear carry have with suffix""".split())
 lexicon, useful, section = set(), set(), ""
-for line in open(os.path.join(here, "../model/semantics/lexicon.txt"), encoding="utf-8"):
+files = [os.path.join(here, "../model/semantics", name) for name in ("lexicon.txt", "function_words.txt")]
+for line in (line for name in files for line in open(name, encoding="utf-8")):
     if line[0] == "[":
         section = line.strip()[1:-1]
     elif line[0] not in "#)R\n":

@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(g++ cmake ninja-build pkg-config git ccache python3-pip
-    libdnnl-dev ocl-icd-opencl-dev libcairo2-dev libstb-dev libjpeg62-turbo-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libfmt-dev
-    libutf8proc-dev zlib1g-dev libgtest-dev libbenchmark-dev)
+    libdnnl-dev ocl-icd-opencl-dev libcairo2-dev libstb-dev libjpeg62-turbo-dev nlohmann-json3-dev libcli11-dev
+    libtomlplusplus-dev libfmt-dev libutf8proc-dev zlib1g-dev wordnet-base libgtest-dev libbenchmark-dev)
 missing=()
 for p in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
@@ -19,3 +19,5 @@ if ((${#missing[@]})); then
 fi
 echo "== tokenizer vocabulary"
 bash scripts/fetch_bpe.sh
+echo "== CUDA headers"
+bash scripts/fetch_cuda_headers.sh

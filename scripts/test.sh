@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 bash scripts/setup.sh
 for preset in release asan; do
     echo "== $preset: build"
-    cmake --preset "$preset" >/dev/null
+    cmake --preset "$preset" -DSCVD_CUDA=AUTO >/dev/null
     cmake --build --preset "$preset"
     echo "== $preset: test"
     ctest --preset "$preset" -j 2

@@ -59,6 +59,22 @@ refuses "the description is empty" search "  " --index people.index
 refuses "not UTF-8" search "$(printf 'a \xff man')" --index people.index
 refuses "is not an index" search "a man" --index good/best.safetensors
 
+works deconstruct "A man in a wite shirt." --explain --prompts
+grep -q "typo" out && grep -q "a photo of a {person} wearing {a} {phrase} -> a photo of a man wearing a white shirt" out || die "deconstruct said: $(cat out)"
+printf '[sd]\nslots = 2\ntemplate.garment_upper = "{phrase}!"\n' >templates.toml
+works deconstruct "A man in a red shirt and jeans." --config templates.toml
+grep -q '"prompts":\["a photo of a man","red shirt!"\],"mask":\[1,1\]' out || die "deconstruct said: $(cat out)"
+refuses "either a description in quotes or --jsonl" deconstruct
+"$scvd" data check set --json texts.json >out 2>err
+[ $? = 3 ] || die "data check of a set with other counts than published should end with 3, it said: $(cat err)"
+grep -q "captions, .* phrases each" out && grep -q "most_unknown" texts.json || die "the report said: $(cat out)"
+refuses "cannot open nowhere.txt" deconstruct "a man" --lexicon nowhere.txt
+echo '{"id": "a", "text": "\u00e9 \ud83d\ude00 a red hat"}' >lines.jsonl
+"$scvd" deconstruct --jsonl --explain --prompts <lines.jsonl >out 2>err || die "deconstruct --jsonl: $(cat err)"
+grep -q '"id":"a","person":"person","phrases":\["red hat"\]' out || die "deconstruct --jsonl said: $(cat out)"
+echo 'a red hat' | "$scvd" deconstruct --jsonl >out 2>err && die "text that is no JSON should have been refused"
+grep -q 'line 1 is not an object with a "text"' err || die "deconstruct --jsonl said: $(cat err)"
+
 picture=$(ls set/imgs | head -n 1)
 head -c 900 "set/imgs/$picture" >cut.jpg && mv cut.jpg "set/imgs/$picture"
 refuses "$picture: the picture is cut short" train --data set --out run $tiny

@@ -123,37 +123,6 @@ TEST(Honesty, PairScoreDependsOnThePairAlone) {
     }
 }
 
-TEST(Masking, OrderOfPromptsBehindThePersonDoesNotMatter) {
-    ModelConfig c = tiny_config("f64");
-    Arena arena;
-    eng::Recording off(nullptr);
-    Scvd model(c, arena, 1);
-    TextBatch a = tiny_texts(arena, {4}), b = a;
-    const auto* p = a.prompt_text.as<std::int32_t>();
-    b.prompt_text = eng::indices(arena, {p[0], p[3], p[1], p[2]});
-    PairList one;
-    one.add(1, 0);
-    const auto score = [&](const TextBatch& t) {
-        const Sides s = sides(model, arena, c, t);
-        return model.pair_scores(s.image, s.text, one)[0];
-    };
-    EXPECT_NEAR(score(a), score(b), 1e-6);
-}
-
-TEST(Masking, ACaptionWithoutPhrasesIsFiniteForwardAndBackwardInBf16) {
-    ModelConfig c = tiny_config("bf16");
-    Arena arena;
-    Scvd model(c, arena, 1);
-    eng::Tape tape;
-    eng::Recording on(&tape);
-    const LossParts loss = model.loss(tiny_pixels(arena, c, 3), {}, tiny_texts(arena, {1, 1, 1}), {0, 1, 2});
-    Tensor one = loss.total.like();
-    *one.as<float>() = 1;
-    tape.backward(loss.total, one);
-    EXPECT_TRUE(eng::all_finite(loss.total));
-    EXPECT_TRUE(eng::all_finite(model.params().grad));
-}
-
 TEST(Model, RecomputingBlocksChangesNoBitOfTheGradientAndKeepsLess) {
     std::size_t kept[2];
     std::vector<char> grads[2];

@@ -28,8 +28,8 @@ Texts texts_of(const std::vector<Phrase>& phrases) {
     return out;
 }
 
-std::vector<nlohmann::json> labelled() {
-    std::ifstream file(SCVD_TEST_DATA "/text/sd_dev.jsonl");
+std::vector<nlohmann::json> labelled(const std::string& name = "sd_dev.jsonl") {
+    std::ifstream file(SCVD_TEST_DATA "/text/" + name);
     std::vector<nlohmann::json> rows;
     for (std::string line; std::getline(file, line);) rows.push_back(nlohmann::json::parse(line));
     return rows;
@@ -77,6 +77,24 @@ TEST(Semantics, LabelledDescriptions) {
     EXPECT_GE(phrases.f1(), 1 - 2.5 / 263);
     EXPECT_EQ(absent.f1(), 1);
     EXPECT_EQ(persons, 60);
+}
+
+// More descriptions with other words, written in eleven batches while the rules grew: docs/semantics.md has what each
+// batch scored when it was first read. The bar again only guards against going back.
+TEST(Semantics, OwnDescriptions) {
+    const auto rows = labelled("sd_own.jsonl");
+    ASSERT_EQ(rows.size(), 317u);
+    Score phrases, absent;
+    int persons = 0;
+    for (const auto& row : rows) {
+        const Deconstruction d = sd()(row["text"].get<std::string>());
+        persons += d.person == row["person"].get<std::string>();
+        phrases.add(texts_of(d.phrases), row["phrases"].get<Texts>());
+        absent.add(texts_of(d.absent), row["absent"].get<Texts>());
+    }
+    EXPECT_GE(phrases.f1(), 0.95);
+    EXPECT_GE(absent.f1(), 0.95);
+    EXPECT_GE(persons, 314);
 }
 
 struct Case {
@@ -218,7 +236,7 @@ void expect_valid(const std::string& text) {
 TEST(Semantics, AnyTextGivesAValidResult) {
     const Texts odd{"", " ", ".", ",,,;;;!!!", "-", "'", "'s", "n't", "w/", "/", "&", "\n\n", "the", "and and", "no",
                     "with with of of", "她穿着红色外套", "Женщина в красном пальто", "\xff\xfe\x80", "a\xe2\x80",
-                    "“”’—…", "a \"red\\ hat\" \t\x01", "is is are her", "1 2 3 23", "red", "of", "one"};
+                    "“”’—…", "a picture of a man which is blue", "a \"red\\ hat\" \t\x01", "is is are her", "1 2 3 23", "red", "of", "one"};
     for (const std::string& text : odd) expect_valid(text);
     expect_valid(std::string("a red\0hat", 9));
     for (const std::string word : {"a", "red ", "red, ", "hat ", "and ", "no hat ", "with a logo ", "the man ", "- "}) {

@@ -33,9 +33,10 @@ struct ConfigArgs {
     }
 };
 
-void add_import(CLI::App& app);  // cli_weights.cpp
+void add_deconstruct(CLI::App& app);  // cli_deconstruct.cpp
+void add_import(CLI::App& app);       // cli_weights.cpp
 void add_export(CLI::App& app);
 void add_embed(CLI::App& app);
-void add_data(CLI::App& app);    // cli_data.cpp
+void add_data(CLI::App& app);         // cli_data.cpp
 
 }  // namespace scvd

@@ -90,7 +90,7 @@ void apply(const toml::table& table, const std::string& prefix, std::vector<Sett
 
 std::vector<Setting> settings(Config& c) {
     std::vector<Setting> all;
-    const auto add = [&](const char* key, auto& field, const char* help) {
+    const auto add = [&](const std::string& key, auto& field, const char* help) {
         all.push_back({key, help, [key, &field](const std::string& t) { parse(key, t, field); }, [&field] { return print(field); }});
     };
     ModelConfig& m = c.model;
@@ -131,6 +131,13 @@ std::vector<Setting> settings(Config& c) {
     add("sd.templates", c.sd.templates, "sentence templates around phrases");
     add("sd.whole_description", c.sd.whole_description, "the whole description as one more prompt");
     add("sd.prompt_dropout", c.sd.prompt_dropout, "share of attribute prompts dropped in training");
+    add("sd.neutral", c.sd.neutral, "share of descriptions whose prompts say \"person\" in training");
+    add("sd.source", c.sd.source, "grammar; for studies: wordnet | bare | oracle | windows");
+    add("sd.window", c.sd.window, "words per window of sd.source = windows");
+    for (int i = 0; i < category_count; ++i) {
+        const std::string name = category_name(Category(i));
+        add("sd.template." + name, c.sd.template_of[i], "prompt of a phrase of this category; {person}, {phrase}, {a}");
+    }
     add("data.root", c.data.root, "data set folder or its annotation file");
     add("data.images", c.data.images, "where the pictures lie, when not in the data set's folder");
     add("data.disk_cache", c.data.disk_cache, "keep decoded pictures in a file of the data set's folder");

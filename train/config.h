@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/semantics/deconstructor.h"
 
 namespace scvd {
 
@@ -15,6 +16,10 @@ struct Config {
         bool templates = true;          // "a photo of a man wearing a red shirt" | the bare phrase
         bool whole_description = false;  // the description as one more prompt
         float prompt_dropout = 0.15f;    // training only, never slot 0
+        float neutral = 0.15f;           // training only: "person" in place of the class
+        std::string source = "grammar";  // grammar | wordnet | bare | oracle | windows, see train/data/phrase_source.h
+        int window = 4;                  // words, for windows
+        std::array<std::string, category_count> template_of = default_templates();  // with {person}, {phrase}, {a}
     } sd;
     struct Data {
         std::string root, images, on_bad = "fatal";

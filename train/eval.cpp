@@ -21,10 +21,9 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, c.data.images);
     fmt::print(stderr, "{}", describe_skipped(data));
     const Split& split = o.split == "train" ? data.train : o.split == "val" ? data.val : data.test;
-    const auto kept = pictures_of(c, split);
-    Pictures& pictures = *kept;
+    const auto pictures = pictures_of(c, split);
     TextBank bank(c, o.bpe);
-    const Scores s = score_split(model, c, split, pictures, bank, c.eval.shortlist);
+    const Scores s = score_split(model, c, split, *pictures, bank, c.eval.shortlist);
     auto r = report(s, o.split, split.identities, o.lambda >= 0 ? o.lambda : float(state.lambda));
     r["train_seconds"] = state.seconds;
     r["weights"] = o.weights;
@@ -32,7 +31,7 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     std::string text = (loaded.foreign ? describe(loaded.report) : "") + table(r);
     if (c.model.loss.pairs == "matched") text += "trained on matched pairs only: its pair scores know their own answer and are for study\n";
     if (const auto regions = load_regions(c.data.root, split)) {
-        const LocalisationTable where = localise_split(model, c, split, pictures, bank, *regions);
+        const LocalisationTable where = localise_split(model, c, split, *pictures, bank, *regions);
         r["localisation"] = to_json(where);
         text += "\n" + table(where);
     }

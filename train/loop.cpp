@@ -118,7 +118,7 @@ private:
         const Tensor pixels = eng::upload(step_arena_, {B, im.height, im.width, 3}, host.pixels);
         const Tensor augment = eng::indices(step_arena_, host.augment).view({B, 8});
         eng::Rng rng(config_.train.seed, (std::uint64_t(3) << 56) ^ std::uint64_t(number));
-        const TextBatch texts = make_text_batch(step_arena_, bank_, host.texts, config_.sd.prompt_dropout, &rng);
+        const TextBatch texts = make_text_batch(step_arena_, bank_, host.texts, {config_.sd.slots, config_.sd.prompt_dropout, config_.sd.neutral}, &rng);
         eng::Tape tape;
         eng::Recording on(&tape);
         const LossParts loss = model_->loss(pixels, augment, texts, host.labels);

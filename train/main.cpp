@@ -154,32 +154,6 @@ void add_explain(CLI::App& app) {
     });
 }
 
-void add_deconstruct(CLI::App& app) {
-    struct Options { std::string text, lexicon; bool jsonl = false, explain = false; };
-    auto* cmd = app.add_subcommand("deconstruct", "Show the person, phrases and prompts of a description");
-    auto o = std::make_shared<Options>();
-    cmd->add_option("text", o->text, "the description, in quotes");
-    cmd->add_flag("--jsonl", o->jsonl, "read {\"id\", \"text\"} lines from standard input");
-    cmd->add_flag("--explain", o->explain, "class and span of every token");
-    cmd->add_option("--lexicon", o->lexicon, "another lexicon");
-    cmd->callback([o] {
-        const Deconstructor sd(o->lexicon);
-        const auto show = [&](const std::string& text, const std::string& id) {
-            const Deconstruction d = sd(text);
-            if (o->explain) fmt::print("{}", sd.explain(text));
-            fmt::print("{}\n", to_json(d, make_prompts(d, {}, text), id));
-        };
-        if (!o->jsonl) return show(o->text, "");
-        int number = 0;
-        for (std::string line; std::getline(std::cin, line);) {
-            ++number;
-            const auto j = nlohmann::json::parse(line, nullptr, false);
-            ENG_CHECK(j.is_object() && j.contains("text") && j["text"].is_string(), "deconstruct", "line ", number, " is not an object with a \"text\"");
-            show(j["text"], j.value("id", ""));
-        }
-    });
-}
-
 // The sentence for a word that is no command, or an option that its command does not have; "" when neither is the fault.
 std::string unknown_word(const CLI::App& app, int argc, char** argv) {
     std::vector<std::string> commands;
@@ -224,6 +198,8 @@ int main(int argc, char** argv) {
     add_import(app), add_export(app), add_embed(app), add_data(app);
     try {
         app.parse(argc, argv);
+    } catch (const CLI::RuntimeError& e) {  // a command's own exit code, as of `data check`
+        return e.get_exit_code();
     } catch (const CLI::ParseError& e) {
         const std::string unknown = e.get_exit_code() ? unknown_word(app, argc, argv) : "";
         if (unknown.empty()) return app.exit(e);

@@ -6,21 +6,18 @@
 namespace scvd::sd {
 namespace {
 
-const Token boundary{".", 0, 0, 0, 0, false, false};
+const Token boundary{".", 0, 0, 0, 0, false, false, Rule::none};
 
 struct View {
     std::vector<Token>& t;
     std::size_t i;
     Token& now() const { return t[i]; }
+    void fired(Rule r) const { t[i].rule = r; }
     const Token& at(int k) const {
         const auto j = static_cast<std::ptrdiff_t>(i) + k;
         return j < 0 || j >= static_cast<std::ptrdiff_t>(t.size()) ? boundary : t[static_cast<std::size_t>(j)];
     }
 };
-
-bool digits(std::string_view s) {
-    return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
 
 bool starts_phrase(const Token& t) { return t.is(noun | modifier | suffix | side | degree | num) || (t.word && !t.classes); }
 
@@ -33,6 +30,7 @@ void drop(Token& t, Classes c) { t.classes &= ~c; }
 void possessives(View v) {
     Token& t = v.now();
     if (!t.is(poss) || !t.is(pronoun)) return;
+    v.fired(Rule::possessive);
     if (starts_phrase(v.at(1)) && !v.at(1).is(preposition & ~loc)) return;
     if (t.text == "her" || t.text == "his") keep(t, pronoun);
 }
@@ -41,6 +39,7 @@ void possessives(View v) {
 void clitics(View v) {
     Token& t = v.now();
     if (t.text != "'s") return;
+    v.fired(Rule::clitic);
     const Token &before = v.at(-1), &after = v.at(1);
     if (after.is(be | wear | carry | verb) && !after.is(scope)) {
         t.classes = be;
@@ -57,6 +56,7 @@ void clitics(View v) {
 void relatives(View v) {
     Token& t = v.now();
     if (!t.is(rel) || !t.is(defdet)) return;
+    v.fired(Rule::relative_that);
     const Token& next = v.at(1);
     const bool relative = (next.is(verbs | pronoun | adv | neg | hedge) && !next.is(noun)) ||
                           (next.is(verbs) && v.at(-1).is(noun)) || (next.is(determiner) && v.at(-1).is(noun));
@@ -66,10 +66,34 @@ void relatives(View v) {
         keep(t, defdet);
 }
 
+// "with trekking poles": a form in -ing that only WordNet knows describes, between a preposition or modifier and a noun.
+void guessed_modifier(View v) {
+    Token& t = v.now();
+    if (!t.has(f_guessed) || !t.is(verbs) || t.is(noun | modifier) || !t.text.ends_with("ing")) return;
+    const bool inside = v.at(-1).is(determiner | with | in | colour | shade | num) || (v.at(-1).is(mod) && !v.at(-1).is(noun));
+    const bool listed = v.at(-1).is(conj) && v.at(1).is(worn | bag);  // "pants and trekking shoes"
+    if ((inside || listed) && v.at(1).is(noun) && !v.at(1).is(determiner)) t.classes = mod;
+}
+
+// "a person dress in black": the participle without its ending.
+void dress_verb(View v) {
+    if (v.now().text == "dress" && v.at(-1).is(people | pronoun) && v.at(1).text == "in") v.now().classes = wear, v.fired(Rule::dress_verb);
+}
+
+// "using a walker" / "the walker wears": the thing behind a verb of carrying or with, else the person.
+void person_or_thing(View v) {
+    Token& t = v.now();
+    if (!t.is(people) || !t.is(handled)) return;
+    const bool thing = v.at(-1).is(carry | with) || (v.at(-1).is(determiner | modifier) && v.at(-2).is(carry | with));
+    drop(t, thing ? people : handled);
+    v.fired(Rule::person_or_thing);
+}
+
 // A word that is a verb as well as a noun or an adjective: "he sports a beard" / "sports shoes", "the watch".
 void verb_or_noun(View v) {
     Token& t = v.now();
     if (!t.is(verbs | participle) || !t.is(noun | modifier | side | suffix)) return;
+    v.fired(Rule::verb_or_noun);
     const Token &before = v.at(-1), &after = v.at(1);
     const bool ends_ing = t.text.ends_with("ing");
     if (before.is(be) && t.is(modifier) && !ends_ing && !t.is(participle)) return drop(t, verbs);  // "is open"
@@ -78,10 +102,11 @@ void verb_or_noun(View v) {
         return drop(t, after.is(adv) ? verbs : verbs | participle);  // "with rolled up sleeves"
     }
     if (subject_like(before) && !t.is(participle)) return keep(t, verbs);
+    if (before.is(noun) && t.is(sd::place) && !t.is(scope | modifier | part)) return keep(t, verbs);  // "in a dress walks away"
     if (after.is(determiner) && !after.is(rel) && !t.is(participle)) return keep(t, verbs);
     if (t.is(participle)) {
         // "braided hair" is an adjective, "hair braided back" stays open for the grammar.
-        if (starts_phrase(after) && !after.is(preposition) && !before.is(noun | be)) drop(t, verbs | participle);
+        if (starts_phrase(after) && !after.is(preposition) && !before.is(noun | be)) t.classes = (t.classes & ~(verbs | participle)) | mod;
         return;
     }
     // "a shirt open over a top"
@@ -93,19 +118,21 @@ void verb_or_noun(View v) {
 void back_and_head(View v) {
     Token& t = v.now();
     if (!t.is(bodypart) || !t.is(adv | side)) return;
+    v.fired(Rule::back_adverb);
     if (v.at(-1).is(participle | be | verb) && !v.at(-1).is(determiner)) drop(t, bodypart | side);
 }
 
 // "can", "may", "like": words that a noun class would spoil.
 void can_is_a_verb(View v) {
     Token& t = v.now();
-    if (t.text == "can" && v.at(1).text != "of" && !v.at(-1).is(determiner | modifier)) t.classes = verb;
+    if (t.text == "can" && v.at(1).text != "of" && !v.at(-1).is(determiner | modifier)) t.classes = verb, v.fired(Rule::can_verb);
 }
 
 // "very short hair": a degree word that is also an adjective ("pretty", "light") steps back before an adjective.
 void degrees(View v) {
     Token& t = v.now();
     if (!t.is(degree) || !t.is(modifier)) return;
+    v.fired(Rule::degree_word);
     if (v.at(1).is(modifier) && !v.at(1).is(noun))
         drop(t, modifier);
     else
@@ -116,6 +143,7 @@ void degrees(View v) {
 void particles(View v) {
     Token& t = v.now();
     if (!t.is(on | of) || !t.is(adv)) return;
+    v.fired(Rule::particle);
     if (v.at(1).is(determiner) || v.at(1).is(bodypart | place))
         drop(t, adv | mod | suffix | participle);
     else
@@ -128,6 +156,7 @@ void noun_or_modifier(View v) {
     if (!t.is(noun) || !t.is(modifier | suffix)) return;
     const Token& after = v.at(1);
     if (t.is(colour) && !t.is(scope & ~handled)) {  // "a rose", "cup of coffee", but "rose dress"
+        v.fired(Rule::colour_or_thing);
         if (after.is(noun | modifier) || !v.at(-1).is(determiner | of | carry | colour | num))
             drop(t, noun);
         else
@@ -136,13 +165,16 @@ void noun_or_modifier(View v) {
     if (t.is(place | measure) && t.is(modifier) && !after.is(of)) drop(t, place | measure);
 }
 
-// "short" describes a person only next to one; the class stays with the other adjectives.
 void numbers(View v) {
     Token& t = v.now();
-    if (t.classes == 0 && digits(t.text)) t.classes = num;
+    if (t.classes == 0 && is_number(t.text)) t.classes = num;
 }
 
 }  // namespace
+
+bool is_number(std::string_view s) {
+    return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
 
 void classify(std::vector<Token>& tokens) {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -155,6 +187,9 @@ void classify(std::vector<Token>& tokens) {
         can_is_a_verb(v);
         particles(v);
         back_and_head(v);
+        person_or_thing(v);
+        guessed_modifier(v);
+        dress_verb(v);
         verb_or_noun(v);
         degrees(v);
         noun_or_modifier(v);

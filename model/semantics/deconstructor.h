@@ -1,6 +1,7 @@
 #pragma once
 // SD, the Semantics Deconstructor: a description of a person -> the person's class, attribute phrases, prompts.
 // Text only, no learnt part: a domain lexicon and a finite-state grammar (docs/semantics.md says what a phrase is).
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -45,13 +46,19 @@ struct Deconstruction {
 
 struct Lexicon;
 
+// Which words a Deconstructor knows: all; those of WordNet in place of the lexicon; or the function words of the grammar
+// alone. The last two only serve to measure what the lexicon is worth.
+enum class Words { all, wordnet, function };
+
 // Safe to share between threads. Any text gives a valid result: empty, other languages, ill-formed UTF-8.
 class Deconstructor {
 public:
     // "" = the lexicon that is compiled in (model/semantics/lexicon.txt). Throws eng::Error naming file and line.
-    explicit Deconstructor(const std::string& lexicon_file = "");
+    explicit Deconstructor(const std::string& lexicon_file = "", Words words = Words::all);
     Deconstruction operator()(std::string_view description) const;
-    std::string explain(std::string_view description) const;  // one line per token: text, classes, byte span
+    std::string explain(std::string_view description) const;  // one line per token: bytes, text, classes, rules that fired
+    // Words of the description that neither the lexicon nor WordNet knows and that are no typo, as they are written.
+    std::vector<std::string> unknown_words(std::string_view description, int* words = nullptr) const;
 
 private:
     std::shared_ptr<const Lexicon> lexicon_;
@@ -61,6 +68,7 @@ struct PromptOptions {
     int slots = 8;                              // >= 1; slot 0 is the person
     bool use_templates = true;                  // false: the bare phrase, cheaper to encode
     std::map<Category, std::string> templates;  // override the defaults; may use {person}, {phrase}, {a}
+    bool neutral = false;                       // {person} is "person" whoever it is
     bool whole_description = false;             // the description itself takes one slot behind the person
 };
 
@@ -77,6 +85,10 @@ struct Prompts {
 Prompts make_prompts(const Deconstruction&, const PromptOptions& = {}, std::string_view description = "");
 
 std::string default_template(Category);
+std::array<std::string, category_count> default_templates();
+
+// As many slots as the description can use.
+PromptOptions unlimited(PromptOptions, const Deconstruction&);
 
 // {"person", "phrases", "absent", "prompts", "mask", "category", "span"} on one line; an id comes first if given.
 std::string to_json(const Deconstruction&, const Prompts&, std::string_view id = "");

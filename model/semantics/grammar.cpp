@@ -4,7 +4,7 @@
 namespace scvd::sd {
 
 const Token& Grammar::at(std::size_t i) const {
-    static const Token stop{".", 0, 0, 0, 0, false, false};
+    static const Token stop{".", 0, 0, 0, 0, false, false, Rule::none};
     return i < t_.size() ? t_[i] : stop;
 }
 
@@ -14,7 +14,7 @@ std::size_t Grammar::skip_adverbs(std::size_t i) const {
 }
 
 Place Grammar::place() const {
-    if (prep_ == Prep::in && last_ == Last::item && last_prep_ == last_end_) return Place::predicate;  // "a coat in camel"
+    if ((prep_ == Prep::in || prep_ == Prep::of) && last_ == Last::item && last_prep_ == last_end_) return Place::predicate;  // "a coat in camel"
     if (governor_ == Governor::wear && (prep_ == Prep::none || prep_ == Prep::in)) return Place::wear;
     return prep_ == Prep::in ? Place::wear : Place::open;
 }
@@ -48,9 +48,10 @@ std::size_t Grammar::step(std::size_t i) {
     if (t.has(f_there) && at(skip_adverbs(i + 1)).is(be)) {
         new_clause();
         governor_ = Governor::there;
+        fired(Rule::there_is, i);
         return skip_adverbs(i + 1) + 1;
     }
-    if (t.text == "so" && at(i + 1).is(be)) return copies_predicate_ = true, i + 2;  // "and so are his shoes"
+    if (t.text == "so" && at(i + 1).is(be)) return copies_predicate_ = true, fired(Rule::copied_predicate, i), i + 2;  // "and so are his shoes"
     if (t.is(hedge)) return be_at(i);
     if (t.is(pronoun) && !t.is(poss)) return personal_pronoun(i);
     if (t.is(be)) return be_at(i);
@@ -71,7 +72,7 @@ void Grammar::new_clause() {
     prep_ = Prep::none;
     link_ = Link::none;
     negated_ = negation_used_ = unseen_ = carries_ = false;
-    waits_for_head_ = false;
+    waits_for_head_ = part_is_subject_ = false;
     group_.clear();
 }
 
@@ -100,6 +101,7 @@ std::size_t Grammar::conjunction(std::size_t i) {
 std::size_t Grammar::negation(std::size_t i) {
     const Token& t = at(i);
     if (t.text == "not" && at(i + 1).text == "only") return i + 2;
+    fired(Rule::negation, i);
     negated_ = true;
     negation_used_ = false;
     if (t.text == "without" || t.text == "sans" || t.text == "minus") prep_ = Prep::none;
@@ -109,7 +111,8 @@ std::size_t Grammar::negation(std::size_t i) {
 }
 
 std::size_t Grammar::relative(std::size_t i) {
-    const bool of_item = at(i).text != "who" && at(i).text != "whom" && (last_ == Last::item || last_ == Last::part);
+    const bool of_item = at(i).text != "who" && at(i).text != "whom" && last_item_ != none && (last_ == Last::item || last_ == Last::part);
+    fired(Rule::relative_clause, i);
     prep_ = Prep::none;
     fresh_subject_ = true;
     subject_ = of_item ? Subject::item : Subject::person;
@@ -119,6 +122,7 @@ std::size_t Grammar::relative(std::size_t i) {
         subjects_.assign(1, last_item_);
         if (both && group_.size() > 1) subjects_ = group_;
     }
+    if (at(i).text == "thats" || at(i).text == "whos") return be_at(i);  // "a top thats white"
     return i + 1;
 }
 
@@ -128,6 +132,7 @@ std::size_t Grammar::personal_pronoun(std::size_t i) {
     if (t.is(he | she) && t.text != "him" && t.text != "hers" && t.text != "himself" && t.text != "herself") {
         const bool her_object = t.text == "her" || t.text == "his";
         if (her_object) return i + 1;
+        fired(Rule::pronoun_person, i);
         const Last before = last_;
         const bool inverted = negated_ && !negation_used_ && i > 0 && at(i - 1).is(verb | be | have);  // "nor does she"
         new_clause();
@@ -148,6 +153,7 @@ std::size_t Grammar::personal_pronoun(std::size_t i) {
     fresh_subject_ = true;
     subject_ = to_item && !of_person ? Subject::item : Subject::person;
     if (subject_ == Subject::item) subjects_.assign(1, item);
+    fired(subject_ == Subject::item ? Rule::pronoun_item : Rule::pronoun_person, i);
     return i + 1;
 }
 
@@ -175,8 +181,9 @@ std::size_t Grammar::skip_quotation(std::size_t i) const {
 std::size_t Grammar::verb_at(std::size_t i) {
     const Token& t = at(i);
     if (t.text == "made" && at(i + 1).is(of)) return made_of(i + 2);
-    if ((t.text == "reads" || t.text == "reading") && subject_ == Subject::item) return skip_quotation(i + 1);
+    if ((t.text == "reads" || t.text == "reading") && subject_ == Subject::item) return fired(Rule::quotation, i), skip_quotation(i + 1);
     if (t.is(have)) {
+        fired(Rule::have_verb, i);
         resolve_subject(i);
         set_governor(Governor::have);
         const std::size_t next = skip_adverbs(i + 1);
@@ -184,15 +191,20 @@ std::size_t Grammar::verb_at(std::size_t i) {
         return i + 1;
     }
     if (t.is(wear)) {
+        fired(Rule::wear_verb, i);
         set_governor(Governor::wear);
         subject_ = Subject::person;
     } else if (t.is(carry)) {
+        fired(Rule::carry_verb, i);
         set_governor(Governor::carry);
         carries_ = true;
         subject_ = Subject::person;
     } else {
         const bool says = t.text == "says" || t.text == "saying" || t.text == "spells";
-        if (says) return skip_quotation(i + 1);
+        const bool seems = (t.text == "look" || t.text == "looks" || t.text == "remain" || t.text == "remains") && at(i + 1).is(modifier | degree) && !at(i + 1).is(preposition);
+        if (seems) return be_at(i);  // "his shoes look polished"
+        if (says) return fired(Rule::quotation, i), skip_quotation(i + 1);
+        fired(Rule::other_verb, i);
         const bool sees = t.text == "see" || t.text == "seen" || t.text == "tell" || t.text == "make";
         if (negated_ && !negation_used_ && sees) unseen_ = true;
         const bool auxiliary = negated_ && !negation_used_;  // "doesn't have": the negation goes on

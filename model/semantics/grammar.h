@@ -23,13 +23,14 @@ struct Described {
 
 class Grammar {
 public:
-    explicit Grammar(const std::vector<Token>& tokens) : t_(tokens) { items_.reserve(12); }
+    explicit Grammar(const std::vector<Token>& tokens, Trace* trace = nullptr) : t_(tokens), trace_(trace) { items_.reserve(12); }
     void run();
     const std::vector<Item>& items() const { return items_; }
     const Described& described() const { return who_; }
 
 private:
     const std::vector<Token>& t_;
+    Trace* trace_;
     std::vector<Item> items_;
     Described who_;
 
@@ -58,8 +59,10 @@ private:
     bool waits_for_head_ = false, waiting_absent_ = false;
     std::size_t waiting_begin_ = 0;
     std::vector<Pieces> pending_details_;
+    bool pending_of_ = false, part_is_subject_ = false;  // "the collar of his coat is ...": it is the collar that is
     std::size_t pending_at_ = none;  // token where the bearer's noun phrase starts
 
+    void fired(Rule r, std::size_t i) { if (trace_) trace_->emplace_back(i, r); }
     const Token& at(std::size_t i) const;
     std::size_t skip_adverbs(std::size_t i) const;
     Place place() const;
@@ -81,6 +84,7 @@ private:
 
     // predicates.cpp: subjects, "is ...", hair participles
     void resolve_subject(std::size_t i);
+    std::size_t part_predicate(std::size_t i);
     std::size_t be_at(std::size_t i);
     bool agrees(std::size_t verb) const;
     bool denies_sight(std::size_t i) const;
@@ -95,19 +99,29 @@ private:
     std::size_t mention_item(const NounPhrase& np);
     std::size_t mention_modifiers(const NounPhrase& np);
     std::size_t mention_body(const NounPhrase& np);
-    std::size_t mention_part(const NounPhrase& np);
-    std::size_t find_bearer_ahead(const NounPhrase& np) const;
-    bool in_scope(const NounPhrase& np) const;
-    bool handled_in_scope(const NounPhrase& np) const;
-    bool is_part_here(const NounPhrase& np) const;
     std::size_t known_item(const NounPhrase& np, const Pieces& mods) const;
     std::size_t new_item(const NounPhrase& np, Pieces front);
     void share_colour(Item& item, const NounPhrase& np);
     void settle_waiting_head(const NounPhrase& np);
     void finish(const NounPhrase& np, Last kind);
 
+    // scope.cpp: does it name something seen on the person?
+    bool in_scope(const NounPhrase& np) const;
+    bool handled_in_scope(const NounPhrase& np) const;
+    bool on_the_body(const NounPhrase& np) const;
+    bool held_part(const NounPhrase& np) const;
+    bool printed_on(const NounPhrase& np) const;
+    bool is_part_here(const NounPhrase& np) const;
+
+    // parts.cpp
+    std::size_t mention_part(const NounPhrase& np);
+    std::size_t mention_bearer_in_front(const NounPhrase& np);
+    Pieces read_detail(const NounPhrase& np, std::size_t& end) const;
+    std::size_t find_bearer_ahead(const NounPhrase& np) const;
+
     // persons.cpp
     std::size_t mention_person(const NounPhrase& np);
+    std::size_t mention_carried_person(NounPhrase np);
     bool carries_child(const NounPhrase& np) const;
     bool is_someone_else(const NounPhrase& np, Classes gender) const;
     void describe_person(const NounPhrase& np);

@@ -66,7 +66,10 @@ bool has_colour(const Pieces& pieces) {
     return std::any_of(pieces.begin(), pieces.end(), [](const Piece& p) { return p.classes & colour; });
 }
 
+constexpr std::size_t most_pieces = 64;  // nobody says more of a thing; keeps time linear
+
 void add_front(Item& item, const Pieces& more) {
+    if (item.front.size() > most_pieces) return;
     Pieces fresh;
     fresh.reserve(more.size() + item.front.size());
     for (const Piece& p : more)
@@ -77,7 +80,7 @@ void add_front(Item& item, const Pieces& more) {
 }
 
 void add_detail(Item& item, Pieces detail) {
-    if (detail.empty()) return;
+    if (detail.empty() || item.details.size() > most_pieces) return;
     for (const Pieces& old : item.details) {
         const bool same = old.size() == detail.size() &&
                           std::equal(old.begin(), old.end(), detail.begin(),

@@ -13,6 +13,9 @@ namespace {
 constexpr std::string_view built_in =
 #include "model/semantics/lexicon.txt"
     ;
+constexpr std::string_view function_words =
+#include "model/semantics/function_words.txt"
+    ;
 constexpr std::string_view known_words =
 #include "model/semantics/known_words.txt"
     ;
@@ -146,9 +149,12 @@ void Lexicon::parse(std::string_view text, const std::string& name) {
     }
 }
 
-Lexicon Lexicon::load(const std::string& file) {
+Lexicon Lexicon::load(const std::string& file, Words words) {
     Lexicon lexicon;
-    if (file.empty()) {
+    lexicon.use_wordnet = words != Words::function;
+    if (words != Words::all) {
+        ENG_CHECK(file.empty(), "lexicon", "a lexicon is given, and left out");
+    } else if (file.empty()) {
         lexicon.parse(built_in, "lexicon.txt");
     } else {
         std::ifstream in(file);
@@ -157,9 +163,13 @@ Lexicon Lexicon::load(const std::string& file) {
         all << in.rdbuf();
         lexicon.parse(all.str(), file);
     }
-    std::istringstream words{std::string(known_words)};
-    for (std::string w; words >> w;)
-        if (Entry& e = lexicon.entries[w]; e.text.empty()) e = {w, 0, sd::f_known, 1, true};
+    lexicon.parse(function_words, "function_words.txt");
+    std::istringstream known{std::string(known_words)};
+    for (std::string w; known >> w;)
+        if (Entry& e = lexicon.entries[w]; e.text.empty()) e = {w, 0, sd::f_known, 1};
+    for (auto& [key, e] : lexicon.entries)
+        if (e.words > 1 && (e.classes & sd::worn))
+            if (const Entry* last = lexicon.find(std::string_view(key).substr(key.rfind(' ') + 1)); last && (last->classes & sd::worn)) e.flags |= sd::f_compound;
     lexicon.index_for_typos();
     return lexicon;
 }

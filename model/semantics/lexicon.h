@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "model/semantics/deconstructor.h"
 #include "model/semantics/words.h"
 
 namespace scvd {
@@ -14,7 +15,7 @@ struct Entry {
     sd::Classes classes = 0;
     std::uint32_t flags = 0;
     int words = 1;
-    bool real = true;  // false: only the first word of some multi-words
+    bool is_noun() const { return (classes & sd::noun) && !(classes & sd::verbs); }
 };
 
 struct Lexicon {
@@ -30,7 +31,8 @@ struct Lexicon {
     std::unordered_map<std::string, std::string, Hash, std::equal_to<>> confusions;
 
     // "" = the compiled-in text. Throws eng::Error naming file and line.
-    static Lexicon load(const std::string& file);
+    static Lexicon load(const std::string& file, Words words = Words::all);
+    bool use_wordnet = true;  // for words that it lacks
 
     const Entry* find(std::string_view words) const;
     // The entry that a misspelt word most likely means; nullptr where that is not clear.

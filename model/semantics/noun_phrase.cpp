@@ -44,7 +44,7 @@ private:
     std::size_t noun_ = none;  // the noun read last, as long as nothing came behind it
 
     const Token& at(std::size_t i) const {
-        static const Token stop{".", 0, 0, 0, 0, false, false};
+        static const Token stop{".", 0, 0, 0, 0, false, false, Rule::none};
         return i < t_.size() ? t_[i] : stop;
     }
 
@@ -54,6 +54,8 @@ private:
             const bool of_all = t.is(of) && np_.determined && at(k_ + 1).is(determiner);  // "all of her clothes"
             if (!t.is(determiner | degree) && !is_number(t) && !of_all) return;
             if (t.is(noun) && !t.is(determiner)) return;
+            const bool bit = t.text == "a" && at(k_ + 1).text == "little" && at(k_ + 2).is(adjective) && place_ == Place::predicate;
+            if (bit) ++k_;  // "is a little long"
             if (t.is(determiner)) np_.determined = true;
             if (t.is(defdet | poss)) np_.definite = true;
             if (t.is(det) || t.text == "one") np_.indefinite = true;
@@ -97,15 +99,21 @@ private:
             return ++k_, true;
         }
         if (t.is(noun)) {
-            if (splits(last, t)) return false;
+            const bool kind = at(k_ + 1).is(worn | accessory | bag) && t.is(bodypart);       // "shark tooth necklace"
+            const bool role = place_ == Place::wear && last.is(people) && !np_.definite && t.is(worn | bag);  // "ripped boyfriend jeans"
+            const bool compound = last.has(f_guessed) && last.is(people) && t.is(scope | container);  // "tackle box"
+            if (splits(last, t) && !kind && !role && !compound) return false;
             noun_ = t.is(adjective) && leads_to_noun(k_ + 1, 3) ? none : k_;
             return take();
         }
-        if (t.is(suffix) && (!last.is(scope | people) || leads_to_noun(k_ + 1, 2))) return noun_ = none, take();
+        const bool finished = last.is(part) && t.is(participle) && !t.hyphen && !leads_to_noun(k_ + 1, 2);  // "a skull printed on"
+        if (t.is(suffix) && !finished && (!last.is(scope | people) || leads_to_noun(k_ + 1, 2))) return noun_ = none, take();
         if (t.is(modifier) && !last.is(scope | people | hue) && t.hyphen) return noun_ = none, take();
         if (t.is(modifier) && last.is(place | bodypart) && !last.is(scope) && leads_to_noun(k_, 4) && !np_.definite)
             return noun_ = none, take();
         if (t.is(participle) && t.hyphen) return noun_ = none, take();  // "fur-trimmed"
+        const bool treated = t.is(modifier | participle) && t.text.ends_with("ed") && !last.is(people | worn | accessory | bag | hair | style | hue) && np_.determined;
+        if (treated && leads_to_noun(k_ + 1, 3)) return noun_ = none, take();  // "a paint splattered white shirt"
         return false;
     }
 
@@ -153,6 +161,7 @@ private:
     }
 
     bool skip_measure() {
+        np_.measured = true;
         k_ += 2;
         while (np_.mods.size && at(np_.mods.at[np_.mods.size - 1]).is(num)) --np_.mods.size;  // "two pairs of"
         np_.determined = true;
@@ -186,6 +195,7 @@ private:
     }
 
     bool take_conjunction() {
+        np_.joined = true;
         if (!at(k_).comma()) {
             np_.mods.push(k_++);
         } else if (++commas_, at(++k_).is(conj)) {
@@ -198,11 +208,14 @@ private:
     void complement() {
         const Token& head = at(noun_);
         if (head.is(part) && (at(k_).is(num) || unknown(at(k_))) && names_text(head)) np_.content.push(k_++);
-        if (!at(k_).is(of) || at(k_).text != "of" || !head.is(part | container | thing | handled)) return;
+        // "a bag of brown color": the colour is the bag's
+        const bool tells_colour = at(k_ + 1).is(colour | shade) && !at(k_ + 1).is(scope) && (at(k_ + 2).is(hue) || !at(k_ + 2).is(noun | adjective));
+        if (!at(k_).is(of) || at(k_).text != "of" || tells_colour || !head.is(part | container | thing | handled | body)) return;
         std::size_t j = k_ + 1;
         while (at(j).is(det | defdet | num) && !at(j).is(noun)) ++j;
         const bool owned = at(j).is(poss) || at(k_ + 1).is(defdet);
-        if (head.is(part) && owned) {
+        const bool structural = !owned && head.is(part) && !depicts(head) && at(k_ + 1).is(det) && leads_to_bearer(k_ + 2);
+        if (head.is(part) && (owned || structural)) {  // "the strap of a bag"
             np_.bearer = k_ + 1;
             return;
         }
@@ -212,6 +225,18 @@ private:
         np_.content.push(k_);
         for (std::size_t i = first; i < j; ++i) np_.content.push(i);
         k_ = j;
+    }
+
+    bool leads_to_bearer(std::size_t i) const {
+        while (at(i).is(adjective) && !at(i).is(worn | bag)) ++i;
+        return at(i).is(worn | bag | accessory);
+    }
+
+    static bool depicts(const Token& head) {
+        const std::string_view s = stem_of(head.text);
+        for (const std::string_view picture : {"picture", "image", "print", "logo", "graphic", "drawing", "photo", "design", "pattern", "illustration"})
+            if (s == picture) return true;
+        return false;
     }
 
     static bool names_text(const Token& head) {

@@ -26,6 +26,7 @@ struct NounPhrase {
     std::size_t bearer = none;       // "the collar of his shirt": where the noun phrase of the bearer starts
     Classes head_classes = 0;        // 0 with a head: an unknown word
     bool determined = false, definite = false, indefinite = false, other = false, all = false, many = false;
+    bool measured = false, joined = false, guessed = false;  // "a pair of", "black and white", an unknown head
 };
 
 // What the words in front lead to expect.

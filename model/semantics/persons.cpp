@@ -20,7 +20,7 @@ Classes Grammar::gender_of(const NounPhrase& np) const {
 
 // A second person noun behind a preposition or a verb is someone else; so is "another girl".
 bool Grammar::is_someone_else(const NounPhrase& np, Classes gender) const {
-    if (!who_.known) return false;
+    if (!who_.known) return np.other && prep_ != Prep::none;  // "next to another person"
     if (np.other || np.many) return true;
     const bool conflict = gender && who_.gender && gender != who_.gender &&
                           ((gender & (man | boy)) != 0) != ((who_.gender & (man | boy)) != 0);
@@ -34,31 +34,31 @@ bool Grammar::is_someone_else(const NounPhrase& np, Classes gender) const {
 bool Grammar::carries_child(const NounPhrase& np) const {
     if (!who_.known || !(np.head_classes & child) || np.definite || negated_) return false;
     const Token &next = at(np.end), &after = at(np.end + 1);
-    return next.is(participle) || (next.is(in | on) && after.is(poss));
+    const bool in_a_sling = next.is(in | on) && after.is(det) && at(np.end + 2).is(bag | pushed | carried);
+    return next.is(participle) || (next.is(in | on) && after.is(poss)) || in_a_sling;
+}
+
+std::size_t Grammar::mention_carried_person(NounPhrase np) {
+    fired(Rule::carried_person, np.head);
+    np.head_classes = child;
+    return mention_item(np);
 }
 
 std::size_t Grammar::mention_person(const NounPhrase& np) {
     const Token& head = at(np.head);
     const Classes gender = gender_of(np);
     const bool taken = governor_ == Governor::carry && prep_ == Prep::none && np.head_classes & (child | boy | girl | animal);
-    if (who_.known && taken && !negated_ && !np.definite) {
-        NounPhrase thing = np;
-        thing.head_classes = child;
-        return mention_item(thing);
-    }
-    if (carries_child(np)) {
-        carries_ = true;
-        NounPhrase thing = np;
-        thing.head_classes = child;
-        return mention_item(thing);
-    }
+    if (who_.known && taken && !negated_ && !np.definite) return mention_carried_person(np);
+    if (carries_child(np)) return carries_ = true, mention_carried_person(np);
     // "men's shoes", "in a man's coat": the noun only says whose kind of thing it is
-    if (at(np.end).text == "'s" && who_.known && !np.definite) return finish(np, Last::other), np.end + 1;
+    if (at(np.end).text == "'s" && who_.known && !np.definite) return fired(Rule::kind_for_people, np.head), finish(np, Last::other), np.end + 1;
     if (np.begin > 0 && (at(np.begin - 1).text == "like" || at(np.begin - 1).text == "as")) return finish(np, Last::other), np.end;
     if (is_someone_else(np, gender)) {
         closed_ = true;
+        fired(Rule::other_person, np.head);
         return finish(np, Last::other), np.end;
     }
+    fired(Rule::person_noun, np.head);
     if (!who_.known) {
         who_.known = true;
         who_.noun_begin = head.begin;

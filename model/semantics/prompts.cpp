@@ -111,6 +111,17 @@ const char* category_name(Category c) { return row(c).name; }
 
 std::string default_template(Category c) { return row(c).pattern; }
 
+std::array<std::string, category_count> default_templates() {
+    std::array<std::string, category_count> all;
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = rows[i].pattern;
+    return all;
+}
+
+PromptOptions unlimited(PromptOptions o, const Deconstruction& d) {
+    o.slots = static_cast<int>(d.phrases.size()) + 2;
+    return o;
+}
+
 Prompts make_prompts(const Deconstruction& d, const PromptOptions& options, std::string_view description) {
     check(options);
     const auto slots = static_cast<std::size_t>(options.slots);
@@ -121,13 +132,15 @@ Prompts make_prompts(const Deconstruction& d, const PromptOptions& options, std:
         p.phrase[used] = phrase;
         p.mask[used++] = 1;
     };
+    const std::string_view who = options.neutral ? std::string_view("person") : std::string_view(d.person);
     const auto person = std::find_if(d.phrases.begin(), d.phrases.end(),
                                      [](const Phrase& ph) { return ph.category == Category::person; });
-    add(render(options, Category::person, d.person, person == d.phrases.end() ? d.person : person->text), -1);
+    const bool described = person != d.phrases.end() && !options.neutral;
+    add(render(options, Category::person, who, described ? std::string_view(person->text) : who), -1);
     if (options.whole_description) add(std::string(description), -2);
     for (const int i : choose(d.phrases, slots - used)) {
         const Phrase& phrase = d.phrases[static_cast<std::size_t>(i)];
-        add(render(options, phrase.category, d.person, phrase.text), i);
+        add(render(options, phrase.category, who, phrase.text), i);
     }
     return p;
 }

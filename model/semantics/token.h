@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/semantics/lexicon.h"
+#include "model/semantics/rules.h"
 
 namespace scvd::sd {
 
@@ -15,6 +16,7 @@ struct Token {
     std::uint32_t begin = 0, end = 0;  // bytes of the raw text
     bool hyphen = false;               // a hyphen joins it to the token before
     bool word = true;                  // false: punctuation
+    Rule rule = Rule::none;            // that decided its class
 
     bool is(Classes c) const { return (classes & c) != 0; }
     bool has(std::uint32_t f) const { return (flags & f) != 0; }
@@ -31,8 +33,10 @@ struct Sentence {
     std::vector<Token> tokens;
 };
 
-// Splits, finds the longest multi-words, corrects typos.
+// Splits, finds the longest multi-words, corrects typos, asks WordNet.
 void tokenise(std::string_view raw, const Lexicon& lexicon, Sentence& out);
+
+bool is_number(std::string_view word);  // "23"
 
 // Decides words that are ambiguous ("her", "watch", "dress", "that") by their neighbours.
 void classify(std::vector<Token>& tokens);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "model/semantics/token.h"
+#include "model/semantics/wordnet.h"
 
 namespace scvd::sd {
 namespace {
@@ -41,8 +42,7 @@ std::string lower_ascii(std::string_view raw) {
 
 class Splitter {
 public:
-    Splitter(std::string_view text, const Lexicon& lexicon, std::vector<Token>& out)
-        : s_(text), lexicon_(lexicon), out_(out) {}
+    Splitter(std::string_view text, std::vector<Token>& out) : s_(text), out_(out) {}
 
     void run() {
         while (at_ < s_.size()) {
@@ -55,14 +55,13 @@ public:
 
 private:
     std::string_view s_;
-    const Lexicon& lexicon_;
     std::vector<Token>& out_;
     std::size_t at_ = 0;
     bool hyphen_ = false;
 
     void push(std::size_t begin, std::size_t end, bool word) {
         out_.push_back({s_.substr(begin, end - begin), 0, 0, static_cast<std::uint32_t>(begin),
-                        static_cast<std::uint32_t>(end), hyphen_ && word, word});
+                        static_cast<std::uint32_t>(end), hyphen_ && word, word, Rule::none});
         hyphen_ = false;
     }
 
@@ -143,8 +142,10 @@ std::size_t match_multiword(std::vector<Token>& tokens, std::size_t i, const Lex
     return found;
 }
 
-// Looks every token up, multi-words first.
-void join_words(std::vector<Token>& tokens, const Lexicon& lexicon) {
+// Looks every token up, multi-words first; the second time, when some are corrected, only multi-words: what else is
+// known of a word stays.
+enum class Look { up, again };
+void join_words(std::vector<Token>& tokens, const Lexicon& lexicon, Look look) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < tokens.size(); ++kept) {
         const Entry* e = nullptr;
@@ -152,8 +153,9 @@ void join_words(std::vector<Token>& tokens, const Lexicon& lexicon) {
         Token t = tokens[i];
         if (n) {
             t.end = tokens[i + n - 1].end;
+            t.rule = Rule::multi_word;
             set(t, *e);
-        } else if (t.word) {
+        } else if (t.word && look == Look::up) {
             if (const Entry* single = lexicon.find(t.text)) set(t, *single);
         }
         tokens[kept] = t;
@@ -173,7 +175,7 @@ bool undo_confusions(std::vector<Token>& tokens, const Lexicon& lexicon) {
         const bool names = meant->classes & scope;
         const bool fits = names ? i > 0 && tokens[i - 1].is(colour | shade) && !tokens[i - 1].is(noun)
                                 : i + 1 < tokens.size() && tokens[i + 1].is(worn | hair);
-        if (fits) set(tokens[i], *meant), changed = true;
+        if (fits) set(tokens[i], *meant), tokens[i].rule = Rule::real_word, changed = true;
     }
     return changed;
 }
@@ -190,9 +192,56 @@ bool is_singular_of_known(Token& t, const Lexicon& lexicon) {
     const std::size_t n = t.text.copy(plural.data(), plural.size());
     plural[n] = 's';
     const Entry* e = lexicon.find({plural.data(), n + 1});
-    if (!e || !e->classes) return false;
-    t.classes = e->classes;
+    if (!e || !e->is_noun()) return false;  // "bears" is a verb, and says nothing of a bear
+    t.classes = e->classes & noun;
     t.flags = e->flags & ~std::uint32_t{f_plural};
+    t.rule = Rule::singular;
+    return true;
+}
+
+// "dread locks", "sweat shirt", "swet shirt": one noun of the lexicon written as two words, a typo in the first half
+// included. Never where the first is a function word ("over coat") or both already name things ("hair band").
+const Entry* whole_of_halves(const Token& a, const Token& b, const Lexicon& lexicon) {
+    std::array<char, 48> joined;
+    if (!a.word || !b.word || a.text.size() < 3 || b.text.size() < 3 || a.text.size() + b.text.size() > joined.size()) return nullptr;
+    if (a.is(preposition | determiner | conj | neg | be | have | pronoun | people | scope)) return nullptr;
+    if (a.is(modifier) || (a.classes && b.is(scope))) return nullptr;  // "rain boots" are fine as they are
+    std::size_t n = a.text.copy(joined.data(), joined.size());
+    n += b.text.copy(joined.data() + n, joined.size() - n);
+    const Entry* e = lexicon.find({joined.data(), n});
+    const bool misspelt = !e && !a.classes && !a.has(f_known) && b.is(scope) && !wordnet(a.text).known;
+    if (misspelt) e = lexicon.correct({joined.data(), n});
+    return e && (e->classes & scope) ? e : nullptr;
+}
+
+void join_halves(std::vector<Token>& tokens, const Lexicon& lexicon) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < tokens.size(); ++kept) {
+        const Entry* e = i + 1 < tokens.size() ? whole_of_halves(tokens[i], tokens[i + 1], lexicon) : nullptr;
+        tokens[kept] = tokens[i];
+        if (e) {
+            set(tokens[kept], *e);
+            tokens[kept].end = tokens[i + 1].end;
+            tokens[kept].rule = Rule::split_word;
+        }
+        i += e ? 2 : 1;
+    }
+    tokens.resize(kept);
+}
+
+// Typos are corrected towards the lexicon; what WordNet knows is no typo, and gets its class from there.
+bool settle_unknown(Token& t, const Lexicon& lexicon) {
+    if (!t.word || t.classes || is_singular_of_known(t, lexicon)) return false;
+    const WordNetEntry w = lexicon.use_wordnet ? wordnet(t.text) : WordNetEntry{};
+    if (w.classes) {
+        t.classes = w.classes;
+        t.flags |= w.flags | f_guessed;
+        t.rule = Rule::wordnet_class;
+    }
+    const Entry* e = w.known || !correctable(t) ? nullptr : lexicon.correct(t.text);
+    if (!e) return false;
+    set(t, *e);
+    t.rule = Rule::typo;
     return true;
 }
 
@@ -202,16 +251,12 @@ void tokenise(std::string_view raw, const Lexicon& lexicon, Sentence& s) {
     s.tokens.clear();
     s.lower = lower_ascii(raw);
     s.tokens.reserve(raw.size() / 4 + 4);
-    Splitter(s.lower, lexicon, s.tokens).run();
-    join_words(s.tokens, lexicon);
+    Splitter(s.lower, s.tokens).run();
+    join_words(s.tokens, lexicon, Look::up);
     bool corrected = undo_confusions(s.tokens, lexicon);
-    for (Token& t : s.tokens)
-        if (correctable(t) && !is_singular_of_known(t, lexicon))
-            if (const Entry* e = lexicon.correct(t.text)) {
-                set(t, *e);
-                corrected = true;
-            }
-    if (corrected) join_words(s.tokens, lexicon);  // a corrected word may complete a multi-word
+    join_halves(s.tokens, lexicon);
+    for (Token& t : s.tokens) corrected = settle_unknown(t, lexicon) || corrected;
+    if (corrected) join_words(s.tokens, lexicon, Look::again);  // a corrected word may complete a multi-word
 }
 
 }  // namespace scvd::sd

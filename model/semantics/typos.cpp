@@ -31,6 +31,25 @@ int distance(std::string_view a, std::string_view b, int limit) {
 
 std::string shape(char first, std::size_t length) { return first + std::to_string(length); }
 
+// The word without what spelling gets wrong most: vowels behind the first letter, double letters.
+std::string skeleton(std::string_view w) {
+    std::string s;
+    for (const char c : w)
+        if (s.empty() || (std::string_view("aeiouy").find(c) == std::string_view::npos && c != s.back())) s += c;
+    return s;
+}
+
+// How likely the edits are: 0 a double letter, 1 a vowel, 2 anything else.
+int unlikely(std::string_view word, std::string_view meant) {
+    const auto single = [](std::string_view w) {
+        std::string s;
+        for (const char c : w)
+            if (s.empty() || c != s.back()) s += c;
+        return s;
+    };
+    return single(word) == single(meant) ? 0 : skeleton(word) == skeleton(meant) ? 1 : 2;
+}
+
 }  // namespace
 
 void Lexicon::index_for_typos() {
@@ -44,12 +63,13 @@ void Lexicon::index_for_typos() {
 }
 
 // One edit up to six letters, two from seven; the first letter is taken to be right, which keeps corrections safe
-// and quick. Among equally near words a common one wins; two different ones are a tie: no correction.
+// and quick. Among equally near words the likelier slip wins, then a common word; two different ones are a tie: no
+// correction.
 const Entry* Lexicon::correct(std::string_view word) const {
     if (word.size() < 4 || word.size() > longest_word - 2) return nullptr;
     const int limit = word.size() >= 7 ? 2 : 1;
     const Entry* found = nullptr;
-    int best = limit + 1;
+    int best = limit + 1, best_rank = 0;
     bool tie = false;
     for (int d = -limit; d <= limit; ++d) {
         const auto at = by_shape_.find(shape(word[0], word.size() + static_cast<std::size_t>(d)));
@@ -57,11 +77,12 @@ const Entry* Lexicon::correct(std::string_view word) const {
         for (const Entry* e : at->second) {
             const int n = distance(word, e->text, std::min(limit, best));
             if (n > limit || n > best) continue;
-            const bool better = n < best || (e->flags & ~found->flags & sd::f_common);
-            tie = n == best && !better && !(found->flags & ~e->flags & sd::f_common) &&
-                  stem_of(found->text) != stem_of(e->text);
-            if (better) found = e;
-            best = n;
+            const int rank = 2 * unlikely(word, e->text) + (e->flags & sd::f_common ? 0 : 1);
+            if (n < best || rank < best_rank) {
+                found = e, best = n, best_rank = rank, tie = false;
+            } else if (rank == best_rank && stem_of(found->text) != stem_of(e->text)) {
+                tie = true;
+            }
         }
     }
     return tie ? nullptr : found;

@@ -55,6 +55,8 @@ enum Flag : std::uint32_t {
     f_known = 128,  // a correct English word without a class: no typo
     f_modified = 512,  // only counts with a modifier: "build", "skin"
     f_confused = 1024,  // section of real-word confusions: "pleaded shirt"
+    f_guessed = 2048,  // the class is WordNet's, not the lexicon's
+    f_compound = 4096,  // of two words, the first of which describes: "knee socks", not "flip flops"
     f_common = 256,  // wins when a typo could mean several words
 };
 

@@ -5,6 +5,9 @@
 // Numerics     f32 throughout.
 #include "ops/cuda/attention.h"
 
+#include <algorithm>
+
+#include "ops/cuda/chip.h"
 #include "ops/cuda/tile.h"
 
 namespace eng::cuda {
@@ -41,7 +44,7 @@ PTX_INLINE float block_reduce(float v) {
 template <class T>
 __global__ __launch_bounds__(128) void map_kernel(AttentionMapArgs a) {
     GPU_DYN_SHARED(float, score);
-    const int i = int(blockIdx.x % a.seqs.max_q), D = int(a.q.cols / a.heads);
+    const int i = int(blockIdx.x % a.seqs.max_q), D = int(a.q.cols) / a.heads;
     const Seq s = seq_at(a.seqs, int(blockIdx.x / a.seqs.max_q));
     if (i >= s.nq) return;
     const std::int64_t at = std::int64_t(s.o + i) * a.map.pitch;
@@ -74,31 +77,36 @@ bool wide_rows(std::initializer_list<const View*> views, int heads) {
 // Arguments made by hand may leave the longest lengths out.
 template <class Args>
 Args with_lengths(Args a) {
-    ENG_CHECK(a.q.rows < (std::int64_t(1) << 30) && a.k.rows < (std::int64_t(1) << 30), "attention", a.q.rows, " query and ", a.k.rows, " key rows are too many");
+    ENG_CHECK(std::max(a.q.rows, a.k.rows) < (std::int64_t(1) << 30), "attention", a.q.rows, " query and ", a.k.rows, " key rows are too many");
     if (!a.seqs.max_q) a.seqs.max_q = int(a.q.rows);
     if (!a.seqs.max_k) a.seqs.max_k = int(a.k.rows);
     return a;
 }
-constexpr int kWhole = 256;  // rows of a head that fit into shared memory: 128 bytes each, two or four matrices
+// Rows of a head that fit into shared memory: 128 bytes each, of two matrices (backward: four), beside some strips.
+constexpr int kWhole = 256;
+bool fits(int rows_k, int rows_q, int matrices) {
+    return rows_k && rows_q && std::max(rows_k, rows_q) <= kWhole && std::size_t(rows_k + rows_q) / 2 * matrices * 128 + 12 * 1024 <= chip().smem;
+}
 
 }  // namespace
 
 bool can_run(AttentionKernel kernel, const AttentionFwd& a) {
     if (kernel == AttentionKernel::any) return true;
-    return wide_rows({&a.q, &a.k, &a.v, &a.y}, a.heads) && (kernel == AttentionKernel::tiled || (a.seqs.max_k && a.seqs.max_k <= kWhole));
+    return wide_rows({&a.q, &a.k, &a.v, &a.y}, a.heads) && (kernel == AttentionKernel::tiled || fits(a.seqs.max_k, a.seqs.max_k, 2));
 }
 bool can_run(AttentionKernel kernel, const AttentionBwd& a) {
     if (kernel == AttentionKernel::any) return true;
     const auto grad = [](const Out& o) { return static_cast<const View*>(&o); };
     if (!wide_rows({&a.q, &a.k, &a.v, &a.y, &a.dy, grad(a.dq), grad(a.dk), grad(a.dv)}, a.heads)) return false;
-    return kernel == AttentionKernel::tiled || (!a.seqs.shared && a.seqs.max_q && a.seqs.max_k && std::max(a.seqs.max_q, a.seqs.max_k) <= kWhole);
+    return kernel == AttentionKernel::tiled || (!a.seqs.shared && fits(a.seqs.max_k, a.seqs.max_q, 4));
 }
 
 template <class Args>
 static void run_one(AttentionKernel kernel, const Args& given) {
     const Args a = with_lengths(given);
     if (!a.seqs.q_begin.numel()) return;
-    ENG_CHECK(can_run(kernel, a), "attention", "kernel ", int(kernel), " cannot run heads of ", a.q.cols / a.heads, " in ", name_of(a.q.dtype));
+    ENG_CHECK(can_run(kernel, a), "attention", "kernel ", int(kernel), " cannot run heads of ", a.q.cols / a.heads, " in ",
+              name_of(a.q.dtype));
     kernel == AttentionKernel::whole ? attention_whole(a) : kernel == AttentionKernel::tiled ? attention_tiled(a) : attention_any(a);
 }
 template <class Args>

@@ -1,6 +1,6 @@
 // Attention backward for short sequences, bf16, head width 64: everything that a head needs lies in shared memory.
 //
-// Work split   a block of 8 warps takes a (sequence, head). First warps take turns at strips of 16 keys and make their dk
+// Work split   a block of 8 warps (4 up to 80 rows, 1 up to 16) takes a (sequence, head). First warps take turns at strips of 16 keys and make their dk
 //              and dv, then at strips of 16 queries and make their dq.
 // Tiling       q, dy, k, v of the head in shared memory: 4 x 128 bytes a row; 193 rows: 108 KB, two blocks a multiprocessor.
 //
@@ -9,6 +9,7 @@
 //
 // Traffic      reads q, k, v, y, dy, lse once and writes dq, dk, dv once. Scores and dp are computed twice (14 nq nk 64 FLOP
 //              in place of 10): that way no strip waits for another and nothing but the inputs is ever shared.
+// Registers    128 (8 warps; causal 170), 168 (4 warps, 1 warp), no spills. q, k, v, dy arrive 16 bytes a copy.
 // Numerics     f32 scores and sums; p and ds are rounded to bf16 as operands. delta = sum of dy y, in f32.
 // Determinism  a gradient row has one owner, its sums run in the order of the other side's rows. No atomics.
 #include "ops/cuda/attention_mma.h"
@@ -16,21 +17,21 @@
 namespace eng::cuda {
 namespace {
 
-constexpr int kWarpsHere = 8, kThreads = kWarpsHere * 32;
-
-struct Head {  // in shared memory, rows padded to whole strips
-    bf16 *q, *dy, *k, *v;
+constexpr int kMaxRows = 256;
+struct Head {  // in shared memory: row sums at fixed places, then the matrices, rows padded to whole strips
     float *lse, *delta;  // lse in powers of two; +infinity behind the last query, so that p is 0 there
+    bf16 *q, *dy, *k, *v;
     PTX_INLINE Head(unsigned char* smem, int rows_q, int rows_k) {
-        q = reinterpret_cast<bf16*>(smem), dy = q + rows_q * kD, k = dy + rows_q * kD, v = k + rows_k * kD;
-        lse = reinterpret_cast<float*>(v + rows_k * kD), delta = lse + rows_q;
+        lse = reinterpret_cast<float*>(smem), delta = lse + kMaxRows;
+        q = reinterpret_cast<bf16*>(delta + kMaxRows), dy = q + rows_q * kD, k = dy + rows_q * kD, v = k + rows_k * kD;
     }
-    static std::size_t bytes(int rows_q, int rows_k) { return std::size_t(rows_q + rows_k) * 2 * kD * sizeof(bf16) + rows_q * 2 * sizeof(float); }
+    static std::size_t bytes(int rows_q, int rows_k) { return 2 * kMaxRows * sizeof(float) + std::size_t(rows_q + rows_k) * 2 * kD * sizeof(bf16); }
 };
 
 // lse and delta of all rows: eight lanes a row, 16 bytes of y and dy each.
+template <int THREADS>
 PTX_INLINE void load_row_sums(const Head& m, const AttentionBwd& a, const Seq& s, int head, int padded) {
-    for (int i = threadIdx.x; i < padded * 8; i += kThreads) {
+    for (int i = threadIdx.x; i < padded * 8; i += THREADS) {
         const int r = i / 8, c = i % 8;
         float sum = 0;
         if (r < s.nq) {
@@ -46,72 +47,87 @@ PTX_INLINE void load_row_sums(const Head& m, const AttentionBwd& a, const Seq& s
     }
 }
 
-PTX_INLINE void key_strip(const Head& m, const AttentionBwd& a, const Seq& s, int key, int head, int lane) {
+template <bool CAUSAL>
+PTX_INLINE void key_strip(const Head& m, const AttentionBwd& a, const Seq& s, int key, int head, float scale, int lane) {
     Rows k, v;
     Sums dk = {}, dv = {};
     load_rows(k, m.k, key, lane);
     load_rows(v, m.v, key, lane);
-    for (int query = a.causal ? key : 0; query < s.nq; query += 16) {
+    for (int query = CAUSAL ? key : 0; query < s.nq; query += 16) {
         Block p, ds;
         score_block(p, k, m.q, query, lane);
         score_block(ds, v, m.dy, query, lane);
-        backward_block(p, ds, float(a.scale) * kLog2e, lane, [&](int h, int c) {
+        backward_block(p, ds, scale, lane, [&](int h, int c) {
             const int i = query + c;
-            return Term{m.lse[i], m.delta[i], !(a.causal && key + lane / 4 + 8 * h > i)};
+            return Term{m.lse[i], m.delta[i], !(CAUSAL && key + lane / 4 + 8 * h > i)};
         });
         add_block(dv, p, m.dy, query, lane);
         add_block(dk, ds, m.q, query, lane);
     }
-    put_rows(a.dk, s.k + key, s.nk - key, head, dk, float(a.scale), lane);
+    put_rows(a.dk, s.k + key, s.nk - key, head, dk, scale * kLn2, lane);
     put_rows(a.dv, s.k + key, s.nk - key, head, dv, 1, lane);
 }
 
-PTX_INLINE void query_strip(const Head& m, const AttentionBwd& a, const Seq& s, int query, int head, int lane) {
+template <bool CAUSAL>
+PTX_INLINE void query_strip(const Head& m, const AttentionBwd& a, const Seq& s, int query, int head, float scale, int lane) {
     Rows q, dy;
     Sums dq = {};
     load_rows(q, m.q, query, lane);
     load_rows(dy, m.dy, query, lane);
     const int i = query + lane / 4;
     const float lse[2] = {m.lse[i], m.lse[i + 8]}, delta[2] = {m.delta[i], m.delta[i + 8]};
-    const int end = a.causal ? min(s.nk, query + 16) : s.nk;
+    const int end = CAUSAL ? min(s.nk, query + 16) : s.nk;
     for (int key = 0; key < end; key += 16) {
         Block p, ds;
         score_block(p, q, m.k, key, lane);
         score_block(ds, dy, m.v, key, lane);
-        backward_block(p, ds, float(a.scale) * kLog2e, lane, [&](int h, int c) {
-            return Term{lse[h], delta[h], key + c < end && !(a.causal && key + c > i + 8 * h)};
+        backward_block(p, ds, scale, lane, [&](int h, int c) {
+            return Term{lse[h], delta[h], key + c < end && !(CAUSAL && key + c > i + 8 * h)};
         });
         add_block(dq, ds, m.k, key, lane);
     }
-    put_rows(a.dq, s.q + query, s.nq - query, head, dq, float(a.scale), lane);
+    put_rows(a.dq, s.q + query, s.nq - query, head, dq, scale * kLn2, lane);
 }
 
-__global__ __launch_bounds__(kThreads, 2) void backward_whole_kernel(AttentionBwd a, int rows_q, int rows_k) {
+// Blocks a multiprocessor: as many as leave every lane the registers it needs.
+template <bool CAUSAL, int WARPS>
+__global__ __launch_bounds__(WARPS * 32, WARPS == 1 ? 12 : WARPS == 4 ? 3 : CAUSAL ? 1 : 2) void backward_whole_kernel(AttentionBwd a, float scale, int rows_q, int rows_k) {
     GPU_DYN_SHARED(unsigned char, smem);
+    constexpr int threads = WARPS * 32;
     const Head m(smem, rows_q, rows_k);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = int(blockIdx.x % a.heads);
     const Seq s = seq_at(a.seqs, int(blockIdx.x / a.heads));
     const int padded_q = (s.nq + 15) / 16 * 16, padded_k = (s.nk + 15) / 16 * 16;
-    load_head(m.dy, a.dy, s.o, s.nq, padded_q, head, threadIdx.x, kThreads);
-    load_head(m.q, a.q, s.q, s.nq, padded_q, head, threadIdx.x, kThreads);
-    load_head(m.k, a.k, s.k, s.nk, padded_k, head, threadIdx.x, kThreads);
-    load_head(m.v, a.v, s.k, s.nk, padded_k, head, threadIdx.x, kThreads);
+    load_head(m.dy, a.dy, s.o, s.nq, padded_q, head, threadIdx.x, threads);
+    load_head(m.q, a.q, s.q, s.nq, padded_q, head, threadIdx.x, threads);
+    load_head(m.k, a.k, s.k, s.nk, padded_k, head, threadIdx.x, threads);
+    load_head(m.v, a.v, s.k, s.nk, padded_k, head, threadIdx.x, threads);
     cp_async_commit();
     cp_async_wait<0>();
     __syncthreads();  // the four matrices are there
-    load_row_sums(m, a, s, head, padded_q);
+    load_row_sums<threads>(m, a, s, head, padded_q);
     __syncthreads();  // so are the row sums; from here on nobody writes shared memory
     if (a.dk.mode != Mode::skip || a.dv.mode != Mode::skip)
-        for (int key = warp * 16; key < s.nk; key += kWarpsHere * 16) key_strip(m, a, s, key, head, lane);
+        for (int key = warp * 16; key < s.nk; key += WARPS * 16) key_strip<CAUSAL>(m, a, s, key, head, scale, lane);
     if (a.dq.mode != Mode::skip)
-        for (int query = warp * 16; query < s.nq; query += kWarpsHere * 16) query_strip(m, a, s, query, head, lane);
+        for (int query = warp * 16; query < s.nq; query += WARPS * 16) query_strip<CAUSAL>(m, a, s, query, head, scale, lane);
+}
+
+template <bool CAUSAL, int WARPS>
+void run(const AttentionBwd& a, int rows_q, int rows_k) {
+    const Launch at{dim3(unsigned(a.seqs.q_begin.numel() * a.heads)), dim3(WARPS * 32), Head::bytes(rows_q, rows_k)};
+    launch<backward_whole_kernel<CAUSAL, WARPS>>(at, a, float(a.scale) * kLog2e, rows_q, rows_k);  // exp2 in place of exp
+}
+template <bool CAUSAL>
+void run(const AttentionBwd& a) {
+    const int rows_q = (a.seqs.max_q + 15) / 16 * 16, rows_k = (a.seqs.max_k + 15) / 16 * 16;
+    const int longest = std::max(rows_q, rows_k);
+    if (longest <= 16) run<CAUSAL, 1>(a, rows_q, rows_k);
+    else longest <= 80 ? run<CAUSAL, 4>(a, rows_q, rows_k) : run<CAUSAL, 8>(a, rows_q, rows_k);
 }
 
 }  // namespace
 
-void attention_whole(const AttentionBwd& a) {
-    const int rows_q = (a.seqs.max_q + 15) / 16 * 16, rows_k = (a.seqs.max_k + 15) / 16 * 16;
-    launch<backward_whole_kernel>({dim3(unsigned(a.seqs.q_begin.numel() * a.heads)), dim3(kThreads), Head::bytes(rows_q, rows_k)}, a, rows_q, rows_k);
-}
+void attention_whole(const AttentionBwd& a) { a.causal ? run<true>(a) : run<false>(a); }
 
 }  // namespace eng::cuda

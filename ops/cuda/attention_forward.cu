@@ -1,6 +1,6 @@
 // Attention forward on tensor cores, bf16, head width 64: y = softmax(scale q k^T) v, lse = log of the row sums.
 //
-// Work split   whole: a block of 4 warps takes a (sequence, head) with all its keys; warps take turns at strips of 16
+// Work split   whole: a block of 4 warps (1 for a few rows) takes a (sequence, head) with all its keys; warps take turns at strips of 16
 //              queries. tiled: a block takes 64 queries of a (sequence, head), a strip a warp.
 // Tiling       whole copies k and v of the head into shared memory once (at most 256 rows, 64 KB; 193 rows: 52 KB, four
 //              blocks a multiprocessor) and needs no barrier after that. tiled lets 64 keys at a time pass through two
@@ -10,6 +10,7 @@
 //                 k, v [.,64] in shared memory      y = y shrink + p v; p goes from accumulators to operands in registers
 //
 // Traffic      4 nq nk 64 FLOP a head; whole reads q, k, v once and writes y once: bound by memory below ~200 keys.
+// Registers    160, no spills: 12 warps a multiprocessor. Every access to q, k, v and y moves 16 bytes.
 // Numerics     f32 scores and sums, exp2; p is rounded to bf16 for p v. Keys out of sight count as -infinity.
 // Determinism  a row has one owner, its sums run in the order of the keys: packed equals one by one bit for bit.
 // Idea         online softmax after Milakov & Gimelshein (2018) and FlashAttention-2 (Dao, 2023), read, not copied.
@@ -18,7 +19,7 @@
 namespace eng::cuda {
 namespace {
 
-constexpr int kTile = 64, kWarpsHere = 4, kThreads = kWarpsHere * 32;
+constexpr int kTile = 64;
 
 struct Softmax {  // of rows lane/4 and lane/4 + 8
     float top[2] = {-INFINITY, -INFINITY}, sum[2] = {};
@@ -100,31 +101,34 @@ PTX_INLINE void store_strip(const AttentionFwd& a, const Seq& s, int query, int 
     __syncwarp();  // the strip is read: the next queries may overwrite it
 }
 
-__global__ __launch_bounds__(kThreads) void forward_whole_kernel(AttentionFwd a, int rows) {
+template <int WARPS>
+__global__ __launch_bounds__(WARPS * 32, 12 / WARPS) void forward_whole_kernel(AttentionFwd a, float scale, int rows) {
     GPU_DYN_SHARED(bf16, smem);  // a strip per warp, k [rows][64], v [rows][64]
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = int(blockIdx.x % a.heads);
     const Seq s = seq_at(a.seqs, int(blockIdx.x / a.heads));
-    bf16 *strip = smem + warp * kStrip, *k = smem + kWarpsHere * kStrip, *v = k + rows * kD;
+    bf16 *strip = smem + warp * kStrip, *k = smem + WARPS * kStrip, *v = k + rows * kD;
     const int padded = (s.nk + 15) / 16 * 16;
-    load_head(k, a.k, s.k, s.nk, padded, head, threadIdx.x, kThreads);
-    load_head(v, a.v, s.k, s.nk, padded, head, threadIdx.x, kThreads);
+    load_head(k, a.k, s.k, s.nk, padded, head, threadIdx.x, WARPS * 32);
+    load_head(v, a.v, s.k, s.nk, padded, head, threadIdx.x, WARPS * 32);
     cp_async_commit();
     cp_async_wait<0>();
     __syncthreads();  // keys and values are there
-    for (int query = warp * 16; query < s.nq; query += kWarpsHere * 16) {
+    for (int query = warp * 16; query < s.nq; query += WARPS * 16) {
         Rows q;
         Softmax t;
         load_queries(q, strip, a, s, query, head, lane);
         const int end = a.causal ? min(s.nk, query + 16) : s.nk;
         for (int k0 = 0; k0 < end; k0 += kTile)
-            attend(t, q, k + k0 * kD, v + k0 * kD, k0, end, query + lane / 4, a.causal, float(a.scale) * kLog2e, lane);
+            attend(t, q, k + k0 * kD, v + k0 * kD, k0, end, query + lane / 4, a.causal, scale, lane);
         store_strip(a, s, query, head, t, strip, lane);
     }
 }
 
-struct TiledSmem { bf16 strip[kWarpsHere][kStrip], k[2][kTile * kD], v[2][kTile * kD]; };
+constexpr int kTiledWarps = kTile / 16, kThreads = kTiledWarps * 32;
 
-__global__ __launch_bounds__(kThreads) void forward_tiled_kernel(AttentionFwd a) {
+struct TiledSmem { bf16 strip[kTiledWarps][kStrip], k[2][kTile * kD], v[2][kTile * kD]; };
+
+__global__ __launch_bounds__(kThreads, 3) void forward_tiled_kernel(AttentionFwd a, float scale) {
     GPU_DYN_SHARED(TiledSmem, m);
     const Place at = place_of<kTile>(blockIdx.x, a.heads, a.seqs.max_q);
     const Seq s = seq_at(a.seqs, at.b);
@@ -146,22 +150,25 @@ __global__ __launch_bounds__(kThreads) void forward_tiled_kernel(AttentionFwd a)
         cp_async_wait<1>();
         __syncthreads();  // this tile is there for everyone
         if (tile * kTile < end)
-            attend(t, q, m->k[tile % 2], m->v[tile % 2], tile * kTile, end, query + lane / 4, a.causal, float(a.scale) * kLog2e, lane);
+            attend(t, q, m->k[tile % 2], m->v[tile % 2], tile * kTile, end, query + lane / 4, a.causal, scale, lane);
         __syncthreads();  // its buffers are used up: the tile after next goes there
     }
     store_strip(a, s, query, at.head, t, m->strip[warp], lane);
 }
 
+template <int WARPS>
+void run_whole(const AttentionFwd& a) {
+    const int rows = (a.seqs.max_k + 15) / 16 * 16;
+    const std::size_t smem = std::size_t(WARPS * kStrip + 2 * rows * kD) * sizeof(bf16);
+    launch<forward_whole_kernel<WARPS>>({dim3(unsigned(a.seqs.q_begin.numel() * a.heads)), dim3(WARPS * 32), smem}, a, float(a.scale) * kLog2e, rows);
+}
+
 }  // namespace
 
-void attention_whole(const AttentionFwd& a) {
-    const int rows = (a.seqs.max_k + 15) / 16 * 16;
-    const std::size_t smem = std::size_t(kWarpsHere * kStrip + 2 * rows * kD) * sizeof(bf16);
-    launch<forward_whole_kernel>({dim3(unsigned(a.seqs.q_begin.numel() * a.heads)), dim3(kThreads), smem}, a, rows);
-}
+void attention_whole(const AttentionFwd& a) { a.seqs.max_q <= 16 && a.seqs.max_k <= 64 ? run_whole<1>(a) : run_whole<4>(a); }
 void attention_tiled(const AttentionFwd& a) {
     const std::int64_t blocks = std::int64_t(ceil_div(a.seqs.max_q, kTile)) * a.seqs.q_begin.numel() * a.heads;
-    launch<forward_tiled_kernel>({dim3(unsigned(blocks)), dim3(kThreads), sizeof(TiledSmem)}, a);
+    launch<forward_tiled_kernel>({dim3(unsigned(blocks)), dim3(kThreads), sizeof(TiledSmem)}, a, float(a.scale) * kLog2e);
 }
 
 }  // namespace eng::cuda

@@ -15,19 +15,28 @@ using Rows = unsigned[kD / 16][4];      // 16 rows x 64 columns, A operands of f
 using Sums = float[kD / 8][4];          // 16 x 64 accumulators
 using Block = float[2][4];              // 16 x 16 scores
 
+// Where a lane's address for ldmatrix lies inside 16 rows, for columns 0..15; columns 16 d.. are at the same offset XOR
+// 16 d, because chunks are permuted by XOR and 16 rows are a multiple of that pattern. `along`: rows are the 16 rows of
+// an A operand or the k of a transposed B operand; else they are the columns of a B operand.
+PTX_INLINE int lane_offset(bool along, int lane) {
+    return along ? chunk_at<kD>(lane % 16, lane / 16) : chunk_at<kD>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+}
+// `tile` and the row or column of a block are multiples of 16 rows.
 PTX_INLINE void load_rows(Rows& r, const bf16* tile, int row, int lane) {
+    const int at = lane_offset(true, lane);
 #pragma unroll
-    for (int d = 0; d < kD / 16; ++d) load_a<kD, false>(r[d], tile, row, 16 * d, lane);
+    for (int d = 0; d < kD / 16; ++d) ldmatrix_x4(r[d], tile + row * kD + (at ^ 16 * d));
 }
 // s = rows . tile[col .. col+15]^T
 PTX_INLINE void score_block(Block& s, const Rows& rows, const bf16* tile, int col, int lane) {
+    const int at = lane_offset(false, lane);
 #pragma unroll
     for (int j = 0; j < 2; ++j)
         for (int e = 0; e < 4; ++e) s[j][e] = 0;
 #pragma unroll
     for (int d = 0; d < kD / 16; ++d) {
         unsigned f[4];
-        load_b<kD, false>(f, tile, col, 16 * d, lane);
+        ldmatrix_x4(f, tile + col * kD + (at ^ 16 * d));
         mma_m16n8k16_bf16(s[0], rows[d], f[0], f[1]);
         mma_m16n8k16_bf16(s[1], rows[d], f[2], f[3]);
     }
@@ -35,10 +44,11 @@ PTX_INLINE void score_block(Block& s, const Rows& rows, const bf16* tile, int co
 // acc += s . tile[row .. row+15], s rounded to bf16
 PTX_INLINE void add_block(Sums& acc, const Block& s, const bf16* tile, int row, int lane) {
     const unsigned a[4] = {pack_bf16(s[0][0], s[0][1]), pack_bf16(s[0][2], s[0][3]), pack_bf16(s[1][0], s[1][1]), pack_bf16(s[1][2], s[1][3])};
+    const int at = lane_offset(true, lane);
 #pragma unroll
     for (int d = 0; d < kD / 16; ++d) {
         unsigned f[4];
-        load_b<kD, true>(f, tile, 16 * d, row, lane);
+        ldmatrix_x4_trans(f, tile + row * kD + (at ^ 16 * d));
         mma_m16n8k16_bf16(acc[2 * d], a, f[0], f[1]);
         mma_m16n8k16_bf16(acc[2 * d + 1], a, f[2], f[3]);
     }

@@ -6,19 +6,21 @@ namespace eng::cuda {
 
 struct Chip {
     int sms = 0;           // multiprocessors
+    std::size_t smem = 0;  // bytes of shared memory that one block may have
     bool hopper = false;   // TMA and wgmma: compute capability 9.x
 };
 
 inline const Chip& chip() {
 #if GPU_EMULATED
-    static const Chip c{4, true};  // few enough that persistent kernels go round more than once
+    static const Chip c{2, 227 * 1024, true};  // few enough that persistent kernels go round more than once
 #else
     static const Chip c = [] {
-        int device = 0, sms = 0, major = 0;
+        int device = 0, sms = 0, smem = 0, major = 0;
         CUDA_CHECK(cudaGetDevice(&device));
         CUDA_CHECK(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device));
+        CUDA_CHECK(cudaDeviceGetAttribute(&smem, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
         CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-        return Chip{sms, major == 9};
+        return Chip{sms, std::size_t(smem), major == 9};
     }();
 #endif
     return c;

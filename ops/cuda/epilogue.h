@@ -41,26 +41,30 @@ template <int W>
 PTX_INLINE void write(void* x, bool narrow, std::int64_t i, const float (&v)[W]) {
     if (narrow) {
         auto* p = static_cast<bf16*>(x) + i;
-        if constexpr (W == 8)
-            *reinterpret_cast<uint4*>(p) = make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]),
-                                                      pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
-        else
-            *reinterpret_cast<uint2*>(p) = make_uint2(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]));
+        if constexpr (W == 8) {
+            const uint4 u = make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
+            *reinterpret_cast<uint4*>(p) = u;
+        } else {
+            const uint2 u = make_uint2(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]));
+            *reinterpret_cast<uint2*>(p) = u;
+        }
     } else {
-        for (int j = 0; j < W; j += 4)
-            *reinterpret_cast<float4*>(static_cast<float*>(x) + i + j) = make_float4(v[j], v[j + 1], v[j + 2], v[j + 3]);
+        for (int j = 0; j < W; j += 4) {
+            const float4 f = make_float4(v[j], v[j + 1], v[j + 2], v[j + 3]);
+            *reinterpret_cast<float4*>(static_cast<float*>(x) + i + j) = f;
+        }
     }
 }
 PTX_INLINE float read1(const void* x, bool narrow, std::int64_t i) {
-    return narrow ? __bfloat162float(static_cast<const bf16*>(x)[i]) : static_cast<const float*>(x)[i];
+    return narrow ? float(static_cast<const bf16*>(x)[i]) : static_cast<const float*>(x)[i];
 }
 PTX_INLINE void write1(void* x, bool narrow, std::int64_t i, float v) {
-    if (narrow) static_cast<bf16*>(x)[i] = __float2bfloat16(v);
+    if (narrow) static_cast<bf16*>(x)[i] = bf16(v);
     else static_cast<float*>(x)[i] = v;
 }
 
 // The activation sees the value that `pre` keeps, rounded to its type: the backward pass starts from the same number.
-PTX_INLINE float rounded(float v, bool narrow) { return narrow ? __bfloat162float(__float2bfloat16(v)) : v; }
+PTX_INLINE float rounded(float v, bool narrow) { return narrow ? float(bf16(v)) : v; }
 PTX_INLINE float quick_gelu_of(float v) { return __fdividef(v, 1.0f + expf(-1.702f * v)); }
 
 PTX_INLINE void emit1(const Epilogue& e, std::int64_t at, std::int64_t col, float v) {
@@ -82,17 +86,9 @@ PTX_INLINE void add_to(float (&v)[W], const void* x, bool narrow, std::int64_t i
     for (int j = 0; j < W; ++j) v[j] += y[j];
 }
 
-// Columns col .. col+W of one row, col a multiple of W; what lies outside of the matrix is dropped.
+// W columns of a row that are all inside and start at 16 bytes.
 template <int W>
-PTX_INLINE void emit(const Epilogue& e, std::int64_t row, std::int64_t col, float (&v)[W]) {
-    if (row >= e.m || col >= e.n) return;
-    const std::int64_t at = row * e.n + col;
-    if (!e.wide) {
-#pragma unroll
-        for (int j = 0; j < W; ++j)
-            if (col + j < e.n) emit1(e, at + j, col + j, v[j]);
-        return;
-    }
+PTX_INLINE void emit_wide(const Epilogue& e, std::int64_t at, std::int64_t col, float (&v)[W]) {
     if (e.bias) add_to(v, e.bias, e.bias_bf16, col);
     if (e.residual) add_to(v, e.residual, e.residual_bf16, at);
     if (e.accumulate) add_to(v, e.c, e.c_bf16, at);
@@ -102,6 +98,22 @@ PTX_INLINE void emit(const Epilogue& e, std::int64_t row, std::int64_t col, floa
         for (int j = 0; j < W; ++j) v[j] = quick_gelu_of(v[j]);
     }
     write(e.c, e.c_bf16, at, v);
+}
+
+// Columns col .. col+W of one row, col a multiple of W: all of them, or where rows are not whole 16 bytes one by one.
+// What lies outside of the matrix is dropped. `x` lies in shared memory, 16-byte aligned.
+template <int W>
+PTX_INLINE void emit(const Epilogue& e, std::int64_t row, std::int64_t col, const float* x) {
+    if (row >= e.m || col >= e.n) return;
+    const std::int64_t at = row * e.n + col;
+    if (e.wide) {
+        float v[W];
+        read(x, false, 0, v);
+        return emit_wide(e, at, col, v);
+    }
+#pragma unroll 1  // the rare case: keep its code small
+    for (int j = 0; j < W; ++j)
+        if (col + j < e.n) emit1(e, at + j, col + j, x[j]);
 }
 
 }  // namespace eng::cuda

@@ -8,7 +8,7 @@
 //
 // Work split   a warp per text, lanes over the columns. Traffic: forward reads L twice (sim, max), backward three times,
 //              from L1 after the first; about 6 and 20 FLOPs an element of L.
-// Numerics     f32; full-precision exp. The weights are f32 outputs.
+// Numerics     f32; full-precision exp, divisions by squared lengths within 2 ulp. The weights are f32 outputs.
 // Determinism  texts share no prompts: every element has one owner. The first of equal maxima wins.
 // Limits       every text has a prompt; any width; f32 and bf16.
 #include "ops/cuda/kernel.h"
@@ -29,7 +29,7 @@ template <class T, int V> __device__ float row_product(const T* a, const T* b, s
 // sim = factor t.l
 __device__ __forceinline__ float factor(Similarity sim, float tt, float ll, std::int64_t C) {
     if (sim == Similarity::dot) return rsqrtf(float(C));
-    return tt * ll > 0 ? 1.f / sqrtf(tt * ll) : 0.f;
+    return tt * ll > 0 ? rsqrtf(tt * ll) : 0.f;
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) focus_forward_kernel(FocusFwd a) {
@@ -70,7 +70,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) focus_forw
 }
 
 // `slope` [prompts]: what t.L_k is multiplied by in da_k's way back.
-template <class T, int V> __global__ void __launch_bounds__(kThreads) focus_backward_kernel(FocusBwd a, float* slope) {
+template <class T, int V> __global__ void __launch_bounds__(kThreads, 1) focus_backward_kernel(FocusBwd a, float* slope) {
     const std::int64_t n = warp_row(), C = a.t.cols;
     if (n >= a.t.rows) return;
     const int first = ptr<std::int32_t>(a.begin)[n], count = ptr<std::int32_t>(a.len)[n];
@@ -92,8 +92,8 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) focus_back
         const float da = a.norm == WeightNorm::softmax ? w[k] * (dw - mean) : w[k] * (1.f - w[k]) * dw;
         const float ll = cosine ? row_product<T, V>(l, l, C) : 0.f;
         const float s = factor(a.sim, tt, ll, C) * da, sim = cosine ? s * row_product<T, V>(t, l, C) : 0.f;
-        const float back_l = ll > 0 ? sim / ll : 0.f;
-        back_t += tt > 0 ? sim / tt : 0.f;
+        const float back_l = ll > 0 ? __fdividef(sim, ll) : 0.f;
+        back_t += tt > 0 ? __fdividef(sim, tt) : 0.f;
         if (lane() == 0) slope[k] = s;
         for (std::int64_t c = lane(); c < C; c += 32)
             emit(a.dl, k * C + c, (winner[c] == k ? w[k] * float(df[c]) : 0.f) + s * float(t[c]) - back_l * float(l[c]));

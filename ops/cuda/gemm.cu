@@ -24,7 +24,7 @@ __global__ __launch_bounds__(256) void sum_splits_kernel(const float* __restrict
         float s[W];
         read(partial, false, i, s);
         for (int k = 1; k < splits; ++k) add_to(s, partial, false, k * mn + i);
-        emit(e, i / e.n, i % e.n, s);
+        emit_wide(e, i, i % e.n, s);
     }
 }
 
@@ -82,10 +82,10 @@ Product product_of(const GemmArgs& g) {
 
 bool can_run(GemmKernel kernel, const GemmArgs& g) {
     switch (kernel) {
-        case GemmKernel::simt: return g.a.dtype == DType::f32;
+        case GemmKernel::simt: return g.a.dtype == DType::f32 || g.a.dtype == DType::bf16;
         case GemmKernel::mma: return g.a.dtype == DType::bf16;
         case GemmKernel::hopper:  // TMA wants rows of whole 16 bytes
-            return g.a.dtype == DType::bf16 && chip().hopper && at16(g.a.p) && at16(g.b.p) && g.a.cols % 8 == 0 &&
+            return g.a.dtype == DType::bf16 && chip().hopper && hopper_was_built() && at16(g.a.p) && at16(g.b.p) && g.a.cols % 8 == 0 &&
                    g.b.cols % 8 == 0 && g.a.numel() > 0;
     }
     return false;
@@ -94,13 +94,13 @@ bool can_run(GemmKernel kernel, const GemmArgs& g) {
 void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, int splits) {
     const Product p = product_of(g);
     ENG_CHECK(can_run(kernel, g), "gemm", "kernel ", int(kernel), " cannot run ", p.m, "x", p.n, "x", p.k, " of ", name_of(g.a.dtype));
-    kernel == GemmKernel::simt ? gemm_simt(p, splits) : kernel == GemmKernel::mma ? gemm_mma(p, splits) : gemm_hopper(p, splits);
+    kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, splits) : kernel == GemmKernel::mma ? gemm_mma(p, splits) : gemm_hopper(p, splits);
 }
 
 void gemm(const GemmArgs& g) {
     if (g.c.mode == Mode::skip || g.c.numel() == 0) return;
     const Product p = product_of(g);
-    if (g.a.dtype == DType::f32) return gemm_simt(p, 0);
+    if (g.a.dtype == DType::f32) return gemm_simt(p, DType::f32, 0);
     // A product of few rows or columns would leave most of a 128-wide tile empty.
     if (can_run(GemmKernel::hopper, g) && std::min(p.m, p.n) >= 64) return gemm_hopper(p, 0);
     gemm_mma(p, 0);

@@ -10,6 +10,7 @@
 //              Operands lie in shared memory as they do in global memory; ldmatrix transposes on the way to registers,
 //              so that NT, NN, TN and TT are one loop. Chunks are permuted (tile.h): no bank conflicts.
 // Traffic      2 m n k FLOP; global reads 2 (m n k / 128) 2 bytes; shared reads 96 bytes per 2 * 64*32*16 / 64 FLOP a lane.
+// Registers    64 (tile of 64) to 119 (tile of 128), no spills; LDGSTS.128, LDSM.x4, HMMA.16816, STG.128.
 // Numerics     products exact, f32 sums inside the tensor core, one rounding at the store.
 // Limits       none: rows that are not whole 16 bytes are loaded 2 bytes at a time, at the same place of the pipeline.
 #include "ops/cuda/chip.h"
@@ -60,15 +61,12 @@ template <int N>
 PTX_INLINE void store_strip(const float (&acc)[N][4], float* out, const Epilogue& e, std::int64_t row, std::int64_t col, int lane) {
     constexpr int pitch = N * 8 + 8;
     for (int j = 0; j < N; ++j)
-        for (int h = 0; h < 2; ++h)
-            *reinterpret_cast<float2*>(&out[(lane / 4 + 8 * h) * pitch + 8 * j + lane % 4 * 2]) = make_float2(acc[j][2 * h], acc[j][2 * h + 1]);
+        for (int h = 0; h < 2; ++h) {
+            const float2 pair = make_float2(acc[j][2 * h], acc[j][2 * h + 1]);
+            *reinterpret_cast<float2*>(&out[(lane / 4 + 8 * h) * pitch + 8 * j + lane % 4 * 2]) = pair;
+        }
     __syncwarp();  // the strip is whole
-#pragma unroll
-    for (int i = lane; i < 16 * N; i += 32) {
-        float v[8];
-        read(out, false, i / N * pitch + i % N * 8, v);
-        emit(e, row + i / N, col + i % N * 8, v);
-    }
+    for (int i = lane; i < 16 * N; i += 32) emit<8>(e, row + i / N, col + i % N * 8, out + i / N * pitch + i % N * 8);
     __syncwarp();  // the strip is read: the next one may overwrite it
 }
 

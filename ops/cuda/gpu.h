@@ -47,9 +47,10 @@ void launch(const Launch& cfg, Args&&... args) {
     cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke,
                      sizeof invoke});
 #else
-    if (cfg.smem > 48 * 1024) {
-        static const cudaError_t once = cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 227 * 1024);
-        CUDA_CHECK(once);
+    static std::size_t allowed = 48 * 1024;  // more has to be asked for; how much there is depends on card and kernel
+    if (cfg.smem > allowed) {
+        CUDA_CHECK(cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(cfg.smem)));
+        allowed = cfg.smem;
     }
     Kernel<<<cfg.grid, cfg.block, cfg.smem, stream()>>>(std::forward<Args>(args)...);
     CUDA_CHECK(cudaGetLastError());

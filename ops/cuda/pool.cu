@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 128;
 
 template <class T> __global__ void __launch_bounds__(kThreads) segment_max_kernel(SegmentMaxFwd a) {
-    const std::int64_t c = std::int64_t(blockIdx.x) * kThreads + threadIdx.x, s = blockIdx.y;
+    const std::int64_t c = std::int64_t(blockIdx.y) * kThreads + threadIdx.x, s = blockIdx.x;
     if (c >= a.y.cols) return;
     const int first = ptr<std::int32_t>(a.begin)[s], end = first + ptr<std::int32_t>(a.len)[s];
     float best = float(row<T>(a.x, first)[c]);
@@ -26,14 +26,14 @@ template <class T> __global__ void __launch_bounds__(kThreads) segment_max_kerne
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) segment_max_backward_kernel(SegmentMaxBwd a) {
-    const std::int64_t c = std::int64_t(blockIdx.x) * kThreads + threadIdx.x, s = blockIdx.y;
+    const std::int64_t c = std::int64_t(blockIdx.y) * kThreads + threadIdx.x, s = blockIdx.x;
     if (c >= a.dy.cols) return;
     Out dx = a.dx;
     dx.mode = Mode::accumulate;  // what is not a maximum was cleared, or keeps its gradient
     emit(dx, std::int64_t(row<std::int32_t>(a.argmax, s)[c]) * dx.cols + c, float(row<T>(a.dy, s)[c]));
 }
 
-Launch grid(std::int64_t segments, std::int64_t cols) { return {{ceil_div(cols, kThreads), unsigned(segments)}, kThreads}; }
+Launch grid(std::int64_t segments, std::int64_t cols) { return {{unsigned(segments), ceil_div(cols, kThreads)}, kThreads}; }
 
 }  // namespace
 

@@ -40,8 +40,12 @@ PTX_INLINE void load_tile(bf16* tile, const bf16* x, int row0, int col0, int row
         const int count = inside ? min(left, 8) : 0;
         const bf16* from = inside ? x + (row0 + r) * pitch + col0 + c * 8 : x;
         bf16* to = tile + chunk_at<COLS>(r, c);
-        if (whole) cp_async16(to, from, unsigned(count) * 2);
-        else *reinterpret_cast<uint4*>(to) = gather8(from, count);
+        if (whole) {
+            cp_async16(to, from, unsigned(count) * 2);
+        } else {
+            const uint4 u = gather8(from, count);
+            *reinterpret_cast<uint4*>(to) = u;
+        }
     }
 }
 

@@ -49,7 +49,7 @@ PTX_INLINE void wgmma_wait(GPU_SITE_ONLY) {
 // that + 8, and of each eight columns 2 (t%4) and that + 1: d[4 j + 2 h + e] is row + 8 h, column 8 j + 2 (t%4) + e.
 template <int N, Major ma, Major mb>
 PTX_INLINE void wgmma_bf16(float (&d)[N / 2], std::uint64_t desc_a, std::uint64_t desc_b, bool accumulate GPU_SITE) {
-    static_assert(N == 64 || N == 128 || N == 256);
+    static_assert(N == 64 || N == 128 || N == 192 || N == 256);
 #if GPU_EMULATED
     cuemu::wgmma(N, d, {desc_a, ma == Major::mn}, {desc_b, mb == Major::mn}, accumulate, site);
 #else
@@ -72,6 +72,19 @@ PTX_INLINE void wgmma_bf16(float (&d)[N / 2], std::uint64_t desc_a, std::uint64_
             "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
             "%64, %65, p, 1, 1, %67, %68;\n}"
             : WGMMA_D32(0), WGMMA_D32(32)
+            : "l"(desc_a), "l"(desc_b), "r"(int(accumulate)), "n"(int(ma)), "n"(int(mb)));
+    } else if constexpr (N == 192) {
+        SM90_ASM(
+            "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
+            "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
+            "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+            "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+            "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+            "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+            "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+            "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "
+            "%96, %97, p, 1, 1, %99, %100;\n}"
+            : WGMMA_D32(0), WGMMA_D32(32), WGMMA_D32(64)
             : "l"(desc_a), "l"(desc_b), "r"(int(accumulate)), "n"(int(ma)), "n"(int(mb)));
     } else {
         SM90_ASM(

@@ -1,4 +1,4 @@
-// Host twins of the PTX wrappers in gpu/ptx.h.
+// Host twins of the PTX wrappers in ops/cuda/ptx.h and wgmma.h.
 #pragma once
 #include "cuemu/core.h"
 

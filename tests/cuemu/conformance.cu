@@ -218,6 +218,7 @@ int main() {
         tma();
         wgmma<64>();
         wgmma<128>();
+        wgmma<192>();
         wgmma<256>();
     } catch (const std::exception& e) {
         printf("%s\n", e.what());

@@ -85,7 +85,7 @@ struct CpAsync {
 
 struct Thread {
     uint3 thread_idx{}, block_idx{};
-    unsigned linear = 0, lane = 0, warp = 0, priority = 0;
+    unsigned linear = 0, lane = 0, warp = 0, priority = 0, rank = 0;
     // fiber
     void* sp = nullptr;
     char* stack = nullptr;
@@ -189,8 +189,10 @@ struct Runner {
     std::vector<TmaLoad> tma;
     std::vector<Thread*> late;  // in wait_late()
     std::vector<Thread*> mbar_waiting;
-    // ready ring
+    // ready threads: in order a ring, in random schedules a bit for each rank
     Thread* ring[kMaxThreads];
+    Thread* by_rank[kMaxThreads];
+    uint64_t ready_ranks[kMaxThreads / 64] = {};
     unsigned head = 0, count = 0;
     Rng rng;
     enum class Pick { in_order, any, by_priority } pick = Pick::in_order;

@@ -3,6 +3,7 @@
 #include <sanitizer/common_interface_defs.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "cuemu/check.h"
@@ -91,25 +92,29 @@ void Runner::suspend() {
 void Runner::make_ready(Thread& t) {
     t.state = Thread::State::ready;
     t.wait_mbar = nullptr;
-    ring[(head + count++) % kMaxThreads] = &t;
+    if (pick == Pick::in_order) ring[(head + count) % kMaxThreads] = &t;
+    else ready_ranks[t.rank / 64] |= uint64_t(1) << t.rank % 64;
+    ++count;
 }
 
 // Random schedules come in three kinds: any ready thread; the warp or the thread with the
 // highest random priority, so that some run far ahead while others starve, which is what
-// it takes to see a shared buffer overwritten too early.
+// it takes to see a shared buffer overwritten too early. Ready threads are bits in the
+// order of their rank: the first bit has the highest priority.
 Thread& Runner::next_ready() {
-    unsigned best = 0;
-    if (pick == Pick::any || (pick == Pick::by_priority && rng.below(16) == 0)) {
-        best = rng.below(count);
-    } else if (pick == Pick::by_priority) {
-        for (unsigned i = 1; i < count; ++i)
-            if (ring[(head + i) % kMaxThreads]->priority > ring[(head + best) % kMaxThreads]->priority) best = i;
-    }
-    Thread& t = *ring[(head + best) % kMaxThreads];
-    std::swap(ring[head], ring[(head + best) % kMaxThreads]);
-    head = (head + 1) % kMaxThreads;
     --count;
-    return t;
+    if (pick == Pick::in_order) {
+        Thread& t = *ring[head];
+        head = (head + 1) % kMaxThreads;
+        return t;
+    }
+    unsigned skip = pick == Pick::any || rng.below(16) == 0 ? rng.below(count + 1) : 0, w = 0;
+    for (unsigned n; (n = unsigned(__builtin_popcountll(ready_ranks[w]))) <= skip; ++w) skip -= n;
+    uint64_t bits = ready_ranks[w];
+    for (; skip; --skip) bits &= bits - 1;
+    const unsigned bit = unsigned(__builtin_ctzll(bits));
+    ready_ranks[w] &= ~(uint64_t(1) << bit);
+    return *by_rank[w * 64 + bit];
 }
 
 void Runner::block_on(const char* what, unsigned id, Site at) {
@@ -216,8 +221,15 @@ void Runner::run_block(const LaunchInfo& l, uint3 idx, uint64_t seed) {
         t.fenced = false;
         // Spread the starts of the stacks over cache sets.
         t.sp = make_stack(t.stack, kStack - (i % 16) * 192, thread_main);
-        make_ready(t);
     }
+    for (unsigned i = 0; i < nthreads; ++i) by_rank[i] = &threads[i];
+    if (pick == Pick::by_priority)
+        std::sort(by_rank, by_rank + nthreads, [](const Thread* x, const Thread* y) {
+            return std::pair(y->priority, x->linear) < std::pair(x->priority, y->linear);
+        });
+    for (unsigned i = 0; i < nthreads; ++i) by_rank[i]->rank = i;
+    std::fill(std::begin(ready_ranks), std::end(ready_ranks), 0);
+    for (unsigned k = 0; k < nthreads; ++k) make_ready(threads[backward ? nthreads - 1 - k : k]);
     blk = this;
     check::block_begin(*this);
 

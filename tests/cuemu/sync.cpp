@@ -19,6 +19,7 @@ void* static_smem(const void* key, size_t size, size_t align) {
     size_t at = (r.smem_used + redzone + align - 1) / align * align;
     r.static_bytes += size;
     if (r.static_bytes > kMaxStaticSmem) fault("more than 48 KiB of static shared memory");
+    if (r.static_bytes + r.launch->dyn_smem > kMaxDynamicSmem) fault("more than 227 KiB of shared memory, static and dynamic together");
     r.smem_used = at + size;
 #if CUEMU_ASAN
     __asan_unpoison_memory_region(r.smem + at, size);

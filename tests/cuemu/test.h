@@ -17,7 +17,8 @@ struct Device {
     T* p = nullptr;
     size_t n;
     explicit Device(size_t n) : n(n) {
-        if (cudaMalloc(reinterpret_cast<void**>(&p), n * sizeof(T)) != cudaSuccess) throw std::bad_alloc();
+        eng::cuda::stream();  // or the sentence that says what is missing
+        CUDA_CHECK(cudaMalloc(reinterpret_cast<void**>(&p), n * sizeof(T)));
     }
     explicit Device(const std::vector<T>& v) : Device(v.size()) {
         cudaMemcpy(p, v.data(), n * sizeof(T), cudaMemcpyHostToDevice);

@@ -57,6 +57,7 @@ public:
         const Split* splits[] = {&data_.train, &data_.val, &data_.test};
         for (int s = 0; s < 3; ++s)
             if (!splits[s]->images.empty() || layout_.published[s].images > 0) result_.splits.push_back(check(*splits[s], layout_.published[s]));
+        result_.texts = report_texts(captions_, Deconstructor());
         for (const auto& [key, files] : same_picture_)
             if (files.size() > 1) result_.notable["duplicate pictures"].push_back(join(files));
         for (const auto& [text, uses] : same_caption_)
@@ -111,6 +112,7 @@ private:
             for (const std::string& caption : r.captions) {
                 lengths.push_back(int(tokenizer_.encode(caption).size()) + 2);
                 c.cut += lengths.back() > context;
+                captions_.push_back(caption);
                 same_caption_[lower(caption)].insert(r.id);
                 if (says_nothing(caption)) result_.notable["captions that say nothing"].push_back(split.name + "/" + r.name + ": \"" + caption.substr(0, 80) + "\"");
             }
@@ -124,6 +126,7 @@ private:
     Layout layout_;
     Dataset data_;
     Tokenizer tokenizer_;
+    std::vector<std::string> captions_;
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::string>> same_picture_;
     std::map<std::string, std::set<int>> same_caption_;
     DataCheck result_;
@@ -162,6 +165,7 @@ nlohmann::json to_json(const DataCheck& c) {
                                {"ids", {{"min", s.min_id}, {"max", s.max_id}, {"missing", s.missing_ids}}},
                                {"tokens", {{"min", s.tokens_min}, {"median", s.tokens_median}, {"p95", s.tokens_p95}, {"max", s.tokens_max}, {"cut", s.cut}}},
                                {"smallest_picture", {s.small_width, s.small_height}}, {"tiny", s.tiny}};
+    j["texts"] = to_json(c.texts);
     return j;
 }
 
@@ -172,6 +176,7 @@ std::string table(const DataCheck& c) {
         out += fmt::format("{:<8}{:>16}{:>16}{:>16}  {:<22}{:<26}{}\n", s.name, against(s.counts.identities, s.published.identities), against(s.counts.images, s.published.images),
                            against(s.counts.captions, s.published.captions), fmt::format("{}..{} ({})", s.min_id, s.max_id, s.missing_ids),
                            fmt::format("{}/{}/{}/{}", s.tokens_min, s.tokens_median, s.tokens_p95, s.tokens_max), s.cut);
+    out += table(c.texts);
     constexpr std::size_t shown = 5;
     for (const auto* lists : {&c.bad, &c.notable})
         for (const auto& [kind, sentences] : *lists) {

@@ -7,6 +7,7 @@
 
 #include "train/data/dataset.h"
 #include "train/data/layout.h"
+#include "train/data/text_report.h"
 
 namespace scvd {
 
@@ -30,6 +31,7 @@ struct DataCheck {
     std::string set, root;
     int records = 0;
     std::vector<SplitCheck> splits;
+    TextReport texts;  // what the deconstructor finds in the captions of all splits
     std::map<std::string, std::vector<std::string>> bad;      // kind -> one sentence each: these records cannot be used
     std::map<std::string, std::vector<std::string>> notable;  // kind -> one sentence each: worth a look
     // 0: nothing found; 2: records that cannot be used; 3: only counts that differ from the published ones.

@@ -1,11 +1,49 @@
 #include "train/data/texts.h"
 
-namespace scvd {
+#include <algorithm>
+#include <numeric>
 
-TextBank::TextBank(const Config& c, const std::string& bpe_path) : tokenizer_(Tokenizer::load(bpe_path)), context_(c.model.text.context) {
-    options_.slots = c.sd.slots;
-    options_.use_templates = c.sd.templates;
-    options_.whole_description = c.sd.whole_description;
+namespace scvd {
+namespace {
+
+// The slots of one reading of a description in training, as ids in the bank.
+std::vector<int> draw_prompts(const TextItem& t, const PromptNoise& noise, eng::Rng& rng) {
+    const int n = int(t.all.size()), room = std::max(noise.slots, t.fixed) - t.fixed;
+    std::vector<int> kept(n - t.fixed);
+    std::iota(kept.begin(), kept.end(), t.fixed);
+    if (int(kept.size()) > room) {
+        rng.shuffle(kept);
+        kept.resize(room);
+        std::sort(kept.begin(), kept.end());
+    }
+    for (int i = t.fixed; i-- > 0;) kept.insert(kept.begin(), i);
+    const bool neutral = noise.neutral > 0 && rng.chance(noise.neutral);
+    std::vector<int> ids;
+    for (const int k : kept) {
+        if (k > 0 && noise.dropout > 0 && rng.chance(noise.dropout)) continue;
+        ids.push_back(neutral ? t.all[k].neutral : t.all[k].prompt);
+    }
+    return ids;
+}
+
+}  // namespace
+
+PromptOptions prompt_options(const Config& c) {
+    PromptOptions o;
+    o.slots = c.sd.slots;
+    o.use_templates = c.sd.templates && c.sd.source != "windows";  // a window is no phrase that fits into a sentence
+    o.whole_description = c.sd.whole_description;
+    for (int i = 0; i < category_count; ++i) o.templates[Category(i)] = c.sd.template_of[i];
+    return o;
+}
+
+TextBank::TextBank(const Config& c, const std::string& bpe_path)
+    : tokenizer_(Tokenizer::load(bpe_path)), deconstruct_(c), options_(prompt_options(c)), context_(c.model.text.context) {}
+
+int TextBank::id_of(const std::string& prompt) {
+    const auto [it, fresh] = ids_.emplace(prompt, int(prompts_.size()));
+    if (fresh) prompts_.push_back({prompt, tokenizer_.tokens(prompt, context_)});
+    return it->second;
 }
 
 TextItem TextBank::item(const std::string& description) {
@@ -13,18 +51,20 @@ TextItem TextBank::item(const std::string& description) {
     t.text = description;
     t.tokens = tokenizer_.tokens(description, context_);
     t.parts = deconstruct_(description);
-    const Prompts p = make_prompts(t.parts, options_, description);
-    for (std::size_t s = 0; s < p.text.size(); ++s) {
-        if (!p.mask[s]) continue;
-        const auto [it, fresh] = ids_.emplace(p.text[s], int(prompts_.size()));
-        if (fresh) prompts_.push_back({p.text[s], tokenizer_.tokens(p.text[s], context_)});
-        t.prompts.push_back(it->second);
-        t.phrase.push_back(p.phrase[s]);
-    }
+    const Prompts kept = make_prompts(t.parts, options_, description);
+    for (std::size_t s = 0; s < kept.text.size(); ++s)
+        if (kept.mask[s]) t.prompts.push_back(id_of(kept.text[s])), t.phrase.push_back(kept.phrase[s]);
+    PromptOptions options = unlimited(options_, t.parts);
+    const Prompts all = make_prompts(t.parts, options, description);
+    options.neutral = true;
+    const Prompts neutral = make_prompts(t.parts, options, description);
+    for (std::size_t s = 0; s < all.text.size(); ++s)
+        if (all.mask[s]) t.all.push_back({id_of(all.text[s]), id_of(neutral.text[s])});
+    t.fixed = options.whole_description ? 2 : 1;
     return t;
 }
 
-TextBatch make_text_batch(eng::Arena& arena, const TextBank& bank, const std::vector<const TextItem*>& items, float dropout, eng::Rng* rng) {
+TextBatch make_text_batch(eng::Arena& arena, const TextBank& bank, const std::vector<const TextItem*>& items, const PromptNoise& noise, eng::Rng* rng) {
     TextBatch batch;
     std::vector<std::int32_t> ids, positions, lens, eot, prompt_text, slots;
     const auto add_text = [&](const std::vector<int>& tokens) {
@@ -35,14 +75,13 @@ TextBatch make_text_batch(eng::Arena& arena, const TextBank& bank, const std::ve
     for (const TextItem* t : items) add_text(t->tokens);
     std::unordered_map<int, std::int32_t> row;  // prompt id -> its text in this batch
     for (const TextItem* t : items) {
-        const std::size_t before = prompt_text.size();
-        for (std::size_t s = 0; s < t->prompts.size(); ++s) {
-            if (s > 0 && dropout > 0 && rng->chance(dropout)) continue;
-            const auto [it, fresh] = row.emplace(t->prompts[s], std::int32_t(lens.size()));
-            if (fresh) add_text(bank.prompt_tokens(t->prompts[s]));
+        const std::vector<int> prompts = rng ? draw_prompts(*t, noise, *rng) : t->prompts;
+        for (const int id : prompts) {
+            const auto [it, fresh] = row.emplace(id, std::int32_t(lens.size()));
+            if (fresh) add_text(bank.prompt_tokens(id));
             prompt_text.push_back(it->second);
         }
-        slots.push_back(std::int32_t(prompt_text.size() - before));
+        slots.push_back(std::int32_t(prompts.size()));
     }
     batch.ids = eng::indices(arena, ids), batch.positions = eng::indices(arena, positions);
     batch.seqs = eng::packed_seqs(arena, lens);

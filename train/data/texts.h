@@ -6,17 +6,20 @@
 
 #include "engine/rng.h"
 #include "model/clip.h"
-#include "model/semantics/deconstructor.h"
 #include "model/tokenizer.h"
-#include "train/config.h"
+#include "train/data/phrase_source.h"
 
 namespace scvd {
 
 struct TextItem {
+    struct Choice { int prompt, neutral; };  // ids in the bank: with the person's class, and with "person" in its place
+
     std::string text;
     std::vector<int> tokens;   // SOT .. EOT
-    std::vector<int> prompts;  // ids in the bank; the person first
+    std::vector<int> prompts;  // ids in the bank, at most sd.slots; the person first
     std::vector<int> phrase;   // for each prompt: -1 person, -2 the description, else index into parts.phrases
+    std::vector<Choice> all;   // what training draws from: a prompt for every phrase, in the same order
+    int fixed = 1;             // how many of them are no phrases
     Deconstruction parts;
 };
 
@@ -29,16 +32,27 @@ public:
 
 private:
     struct Prompt { std::string text; std::vector<int> tokens; };
+    int id_of(const std::string& prompt);
     Tokenizer tokenizer_;
-    Deconstructor deconstruct_;
+    PhraseSource deconstruct_;
     PromptOptions options_;
     int context_;
     std::vector<Prompt> prompts_;
     std::unordered_map<std::string, int> ids_;
 };
 
-// Captions and distinct prompts of `items`, packed. With `dropout` > 0 each prompt but the person's is left out with
-// that chance, drawn from `rng`.
-TextBatch make_text_batch(eng::Arena&, const TextBank&, const std::vector<const TextItem*>& items, float dropout = 0, eng::Rng* rng = nullptr);
+// sd.* of the config: slots, templates, the whole description.
+PromptOptions prompt_options(const Config&);
+
+// What training does to the prompts of a description, drawn anew every time it is read.
+struct PromptNoise {
+    int slots = 8;      // more phrases than fit: a random subset, where evaluation keeps the most telling ones
+    float dropout = 0;  // chance to leave out each prompt but the person's
+    float neutral = 0;  // chance to say "person" throughout, so that prompts do not carry the sex alone
+};
+
+// Captions and distinct prompts of `items`, packed: a masked slot is one that is not there, it has no row anywhere. With
+// `rng` the noise of training is drawn.
+TextBatch make_text_batch(eng::Arena&, const TextBank&, const std::vector<const TextItem*>& items, const PromptNoise& noise = {}, eng::Rng* rng = nullptr);
 
 }  // namespace scvd

@@ -1,0 +1,92 @@
+#include "train/data/phrase_source.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "engine/error.h"
+
+namespace scvd {
+namespace {
+
+Words words_of(const std::string& kind) {
+    return kind == "wordnet" ? Words::wordnet : kind == "bare" ? Words::function : Words::all;
+}
+
+// The sidecar's classes, where they are not told by their own name.
+Category category_of(const std::string& cls) {
+    static const std::map<std::string, Category> known{
+        {"person", Category::person}, {"upper", Category::garment_upper}, {"lower", Category::garment_lower}, {"full", Category::garment_full},
+        {"footwear", Category::footwear}, {"headwear", Category::headwear}, {"hair", Category::hair}, {"accessory", Category::accessory},
+        {"bag", Category::bag}, {"carried", Category::carried}};
+    const auto at = known.find(cls);
+    ENG_CHECK(at != known.end(), "oracle", "unknown class \"", cls, "\"");
+    return at->second;
+}
+
+// The nth caption of a line of regions.jsonl, whose text is `text`. Of the person only an attribute is a phrase.
+Deconstruction from_mentions(const nlohmann::json& mentions, const std::string& text, const Deconstructor& person_of) {
+    Deconstruction d = person_of(text);
+    std::erase_if(d.phrases, [](const Phrase& p) { return p.category != Category::person; });
+    d.absent.clear();
+    for (const auto& m : mentions) {
+        const Category c = category_of(m.at("class"));
+        if (c == Category::person) continue;
+        d.phrases.push_back({m.at("phrase"), c, m.at("begin"), m.at("end"), false});
+        ENG_CHECK(d.phrases.back().begin < d.phrases.back().end && d.phrases.back().end <= text.size(), "oracle", "a mention lies outside of its caption");
+    }
+    return d;
+}
+
+}  // namespace
+
+Deconstruction cut_windows(const std::string& text, int words) {
+    Deconstruction d;
+    const auto blank = [&](std::size_t i) { return text[i] == ' ' || text[i] == '\n' || text[i] == '\t'; };
+    int n = 0;
+    for (std::size_t i = 0; i < text.size();) {
+        if (blank(i)) { ++i; continue; }
+        std::size_t end = i;
+        while (end < text.size() && !blank(end)) ++end;
+        if (n++ % words == 0) d.phrases.push_back({"", Category::body, i, end, false});
+        d.phrases.back().end = end;
+        i = end;
+    }
+    for (Phrase& p : d.phrases) p.text = text.substr(p.begin, p.end - p.begin);
+    return d;
+}
+
+std::map<std::string, Deconstruction> load_oracle(const std::string& root, const Deconstructor& person_of) {
+    const auto folder = std::filesystem::path(root);
+    std::ifstream captions(folder / "data_captions.json"), regions(folder / "regions.jsonl");
+    ENG_CHECK(captions && regions, "oracle", "sd.source = oracle needs a synthetic set; ", root, " has no data_captions.json with a regions.jsonl");
+    const auto all = nlohmann::json::parse(captions);
+    std::map<std::string, Deconstruction> out;
+    std::size_t line = 0;
+    for (std::string text; std::getline(regions, text); ++line) {
+        ENG_CHECK(line < all.size(), "oracle", "regions.jsonl has more lines than data_captions.json has pictures");
+        const auto mentions = nlohmann::json::parse(text).at("captions");
+        const auto& said = all[line].at("captions");
+        for (std::size_t c = 0; c < said.size() && c < mentions.size(); ++c)
+            out.emplace(said[c].get<std::string>(), from_mentions(mentions[c], said[c], person_of));
+    }
+    return out;
+}
+
+PhraseSource::PhraseSource(const Config& c) : kind_(c.sd.source), window_(c.sd.window), grammar_("", words_of(c.sd.source)) {
+    const bool known = kind_ == "grammar" || kind_ == "wordnet" || kind_ == "bare" || kind_ == "oracle" || kind_ == "windows";
+    ENG_CHECK(known, "config", "sd.source = \"", kind_, "\" should be grammar, wordnet, bare, oracle or windows");
+    ENG_CHECK(window_ > 0, "config", "sd.window = ", window_, " should be at least one word");
+    if (kind_ == "oracle") oracle_ = load_oracle(c.data.root, grammar_);
+}
+
+Deconstruction PhraseSource::operator()(const std::string& text) const {
+    if (kind_ == "windows") return cut_windows(text, window_);
+    if (kind_ != "oracle") return grammar_(text);
+    const auto at = oracle_.find(text);
+    ENG_CHECK(at != oracle_.end(), "oracle", "sd.source = oracle knows only captions of the synthetic set, not \"", text.substr(0, 60), "\"");
+    return at->second;
+}
+
+}  // namespace scvd
