@@ -7,20 +7,13 @@
 #include "engine/transfer.h"
 #include "ops/optimizer.h"
 #include "tests/check.h"
+#include "tests/errors.h"
 
 using namespace eng;
 using namespace eng::test;
 
 namespace {
 
-std::string message(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& e) {
-        return e.what();
-    }
-    return "";
-}
 std::size_t free_memory() {
     cuda::stream();
     std::size_t free = 0, total = 0;
@@ -42,7 +35,7 @@ TEST(CudaArena, MemoryIsMappedAsItIsNeededAndAddressesStay) {
     arena.release(big), arena.release(first);
     EXPECT_EQ(arena.alloc(1000), first) << "a repeated step reuses its addresses";
     arena.freeze(true);
-    EXPECT_NE(message([&] { arena.alloc(std::size_t(200) << 20); }).find("frozen"), std::string::npos);
+    EXPECT_NE(error_of([&] { arena.alloc(std::size_t(200) << 20); }).find("frozen"), std::string::npos);
     arena.freeze(false);
 }
 
@@ -56,7 +49,7 @@ TEST(CudaArena, OutOfMemorySaysWhoHoldsItAndWhichBatchMayFit) {
     arena.begin_step(16);
     Scope s("visual"), b("block3");
     activations = Tensor(arena, {std::int64_t(150) << 18}, DType::f32);
-    const std::string what = message([&] { Tensor(arena, {std::int64_t(250) << 18}, DType::f32); });
+    const std::string what = error_of([&] { Tensor(arena, {std::int64_t(250) << 18}, DType::f32); });
     EXPECT_NE(what.find("out of memory on cuda"), std::string::npos) << what;
     EXPECT_NE(what.find("held by visual.block3 157286400, weights 58720256"), std::string::npos) << what;
     EXPECT_NE(what.find("at most 8 of the batch of 16 can fit"), std::string::npos) << what;  // 200 MiB for 400 of 16
@@ -71,13 +64,13 @@ TEST(CudaArena, DebugFillsWithNanAndSeesAnOverrun) {
     char* p = static_cast<char*>(arena.alloc(100));
     const char byte = 1;
     cuda::transfers.to_device(p + 103, &byte, 1);
-    EXPECT_NE(message([&] { arena.release(p); }).find("wrote 3 bytes past the end of a block of 100"), std::string::npos);
+    EXPECT_NE(error_of([&] { arena.release(p); }).find("wrote 3 bytes past the end of a block of 100"), std::string::npos);
 }
 
 TEST(CudaScratch, OneAtATime) {
     const cuda::Scratch a(1000);
     EXPECT_NE(a.as<char>(), nullptr);
-    EXPECT_NE(message([] { cuda::Scratch b(10); }).find("twice"), std::string::npos);
+    EXPECT_NE(error_of([] { cuda::Scratch b(10); }).find("twice"), std::string::npos);
 }
 
 TEST(CudaCopies, LargerThanTheStagingRingComeBackAsTheyWent) {

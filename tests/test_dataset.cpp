@@ -8,26 +8,19 @@
 
 #include "engine/error.h"
 #include "engine/io/file.h"
+#include "tests/errors.h"
 #include "train/data/dataset.h"
 #include "train/data/image.h"
 
 namespace {
+
+using eng::test::error_of;
 
 namespace fs = std::filesystem;
 using namespace scvd;
 
 const fs::path images = fs::path(SCVD_TEST_DATA) / "images";
 constexpr int width = 24, height = 16;
-
-template <class F>
-std::string error_of(F f) {
-    try {
-        f();
-    } catch (const eng::Error& e) { return e.what(); }
-    return "no error";
-}
-
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 // ---- pictures
 

@@ -4,20 +4,13 @@
 
 #include "engine/rng.h"
 #include "tests/check.h"
+#include "tests/errors.h"
 
 using namespace eng;
 using namespace eng::test;
 
 namespace {
 
-std::string message(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& e) {
-        return e.what();
-    }
-    return "";
-}
 Param make_param(Arena& arena, Tensor master, DType compute) {
     Param p;
     p.name = "w";
@@ -91,10 +84,10 @@ TEST(Arena, RepeatedStepReusesAddressesAndFrozenGrowthIsRefused) {
     EXPECT_EQ(step(16), step(16));
     const std::size_t before = arena.in_use();
     arena.freeze(true);
-    EXPECT_NE(message([&] { step(10000); }).find("frozen"), std::string::npos);
+    EXPECT_NE(error_of([&] { step(10000); }).find("frozen"), std::string::npos);
     arena.freeze(false);
     EXPECT_EQ(arena.in_use(), before) << "an exception leaks nothing";
-    EXPECT_NE(message([&] { Tensor(arena, {std::int64_t(1) << 30}, DType::f32); }).find("out of memory"), std::string::npos);
+    EXPECT_NE(error_of([&] { Tensor(arena, {std::int64_t(1) << 30}, DType::f32); }).find("out of memory"), std::string::npos);
 }
 
 TEST(Arena, RedZoneSeesAnOverrun) {
@@ -102,7 +95,7 @@ TEST(Arena, RedZoneSeesAnOverrun) {
     Arena arena(std::size_t(1) << 20, Device::cpu, true);
     char* p = static_cast<char*>(arena.alloc(100));
     p[100] = 1;
-    EXPECT_NE(message([&] { arena.release(p); }).find("past the end"), std::string::npos);
+    EXPECT_NE(error_of([&] { arena.release(p); }).find("past the end"), std::string::npos);
 #endif
 }
 
@@ -125,19 +118,19 @@ TEST(MixedPrecision, F32GradientsOverManyBf16MicroSteps) {
 
 TEST(Errors, SayOpShapesAndPlaceInTheModel) {
     Arena arena;
-    EXPECT_EQ(message([&] {
+    EXPECT_EQ(error_of([&] {
                   Scope a("image"), b("block3"), c("mlp");
                   linear(Tensor(arena, {4, 768}, DType::f32), Tensor(arena, {3072, 512}, DType::f32));
               }),
               "linear: x [4,768] does not fit w [3072,512] (want x[...,C] w[O,C])  [in image.block3.mlp]");
-    EXPECT_EQ(message([] { run_add(Device::cuda, {}); }), "add: this binary was built without CUDA");
-    EXPECT_EQ(message([&] { Arena cuda(1 << 20, Device::cuda); }), "device: this binary was built without CUDA");
+    EXPECT_EQ(error_of([] { run_add(Device::cuda, {}); }), "add: this binary was built without CUDA");
+    EXPECT_EQ(error_of([&] { Arena cuda(1 << 20, Device::cuda); }), "device: this binary was built without CUDA");
 }
 
 TEST(Numerics, NamesTheFirstOpThatIsNotFinite) {
     Arena arena;
     Tape::check_numerics = true;
-    const std::string what = message([&] {
+    const std::string what = error_of([&] {
         Tape tape;
         Recording on(&tape);
         Tensor x = random_normal(arena, {2, 3}, DType::f32, 1);
@@ -196,7 +189,7 @@ TEST(Params, FlatBuffersStartFromTheirNamesAndNotTheirOrder) {
     EXPECT_FALSE(same_bits(p->find("m.a")->master, p->find("m.b")->master));
     EXPECT_EQ(p->numel(), 30);
     EXPECT_EQ(get(p->find("m.a")->compute, 3), double(float(bf16(p->find("m.a")->master.as<float>()[3]))));
-    EXPECT_NE(message([&] { p->add("c", {1}, Init::zeros(), ParamGroup::clip, true); }).find("after finalize"), std::string::npos);
+    EXPECT_NE(error_of([&] { p->add("c", {1}, Init::zeros(), ParamGroup::clip, true); }).find("after finalize"), std::string::npos);
 }
 
 }  // namespace

@@ -3,23 +3,17 @@
 #include <gtest/gtest.h>
 
 #include "engine/transfer.h"
+#include "tests/errors.h"
 #include "train/checkpoint.h"
 #include "train/export.h"
 #include "tests/toy_set.h"
 
 namespace {
 
+using eng::test::error_of;
+
 using namespace scvd;
 using test::TempFolder;
-
-template <class F>
-std::string error_of(F f) {
-    try {
-        f();
-    } catch (const eng::Error& e) { return e.what(); }
-    return "no error";
-}
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 Config small(int height, int width) {
     Config c;

@@ -11,22 +11,16 @@
 #include "engine/io/zip.h"
 #include "model/clip.h"
 #include "model/import.h"
+#include "tests/errors.h"
 #include "tests/toy_set.h"
 
 namespace {
 
+using eng::test::error_of;
+
 using namespace scvd;
 using eng::TensorFile;
 const std::string weights = SCVD_TEST_DATA "/weights/";
-
-template <class F>
-std::string error_of(F f) {
-    try {
-        f();
-    } catch (const eng::Error& e) { return e.what(); }
-    return "no error";
-}
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 // The encoders of the files, declared only.
 struct Encoders {

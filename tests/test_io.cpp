@@ -13,8 +13,11 @@
 #include "engine/error.h"
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
+#include "tests/errors.h"
 
 namespace {
+
+using eng::test::error_of;
 
 namespace fs = std::filesystem;
 using eng::SafeTensors;
@@ -30,16 +33,6 @@ struct Io : testing::Test {
     void TearDown() override { fs::remove_all(folder); }
     size_t entries() const { return static_cast<size_t>(std::distance(fs::directory_iterator(folder), {})); }
 };
-
-template <class F>
-std::string error_of(F f) {
-    try {
-        f();
-    } catch (const eng::Error& e) { return e.what(); }
-    return "no error";
-}
-
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST_F(Io, WriteThenReadReturnsTheBytes) {
     const std::string bytes("a\0b\r\n\xff", 6);

@@ -2,6 +2,7 @@
 // them, and people's own records.
 #include <gtest/gtest.h>
 
+#include "tests/errors.h"
 #include "tests/toy_set.h"
 #include "train/data/check.h"
 #include "train/data/dataset.h"
@@ -11,18 +12,11 @@
 
 namespace {
 
+using eng::test::error_of;
+
 using namespace scvd;
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-template <class F>
-std::string error_of(F f) {
-    try {
-        f();
-    } catch (const eng::Error& e) { return e.what(); }
-    return "no error";
-}
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 struct Layouts : testing::Test {
     test::TempFolder folder;

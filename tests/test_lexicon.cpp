@@ -8,38 +8,22 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
-#include "model/semantics/deconstructor.h"
+#include "tests/errors.h"
+#include "tests/sd.h"
 
 namespace scvd {
 namespace {
 
-using Texts = std::vector<std::string>;
-
-const Deconstructor& sd() {
-    static const Deconstructor d;
-    return d;
-}
-
-Texts texts_of(const std::vector<Phrase>& phrases) {
-    Texts out;
-    for (const Phrase& p : phrases) out.push_back(p.text);
-    return out;
-}
+using eng::test::error_of;
+using test::sd;
+using test::texts_of;
+using test::Texts;
 
 std::vector<nlohmann::json> labelled() {
     std::ifstream file(SCVD_TEST_DATA "/text/sd_dev.jsonl");
     std::vector<nlohmann::json> rows;
     for (std::string line; std::getline(file, line);) rows.push_back(nlohmann::json::parse(line));
     return rows;
-}
-
-std::string message_of(const auto& action) {
-    try {
-        action();
-    } catch (const eng::Error& e) {
-        return e.what();
-    }
-    return "no error";
 }
 
 struct TemporaryFile {
@@ -65,10 +49,10 @@ TEST(Lexicon, FileOverridesTheOneCompiledIn) {
 }
 
 TEST(Lexicon, ErrorsNameFileAndLine) {
-    const std::string absent = message_of([] { Deconstructor("/nowhere/lexicon.txt"); });
+    const std::string absent = error_of([] { Deconstructor("/nowhere/lexicon.txt"); });
     EXPECT_NE(absent.find("/nowhere/lexicon.txt"), std::string::npos) << absent;
     const TemporaryFile section("# words\n[upper]\nshirt\n[hats]\ncap\n");
-    const std::string unknown = message_of([&] { Deconstructor(section.path); });
+    const std::string unknown = error_of([&] { Deconstructor(section.path); });
     EXPECT_NE(unknown.find(section.path + ":4"), std::string::npos) << unknown;
     EXPECT_NE(unknown.find("[hats]"), std::string::npos) << unknown;
 }

@@ -12,23 +12,16 @@
 #include <random>
 
 #include "engine/error.h"
+#include "tests/errors.h"
 #include "train/metrics.h"
 
 using namespace scvd;
 
 namespace {
 
+using eng::test::error_of;
+
 constexpr float infinity = std::numeric_limits<float>::infinity();
-
-template <class F>
-std::string error_of(F f) {
-    try {
-        f();
-    } catch (const eng::Error& e) { return e.what(); }
-    return "no error";
-}
-
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 // One order of the gallery, straight from the definitions.
 Retrieval of_order(const std::vector<int>& order, int id, const std::vector<int>& gallery) {

@@ -1,6 +1,7 @@
 // The sources that prompts may come from (sd.source), and the templates of the config.
 #include <gtest/gtest.h>
 
+#include "tests/errors.h"
 #include "tests/tiny.h"
 #include "tests/toy_set.h"
 #include "train/data/texts.h"
@@ -9,6 +10,8 @@ using namespace scvd;
 using namespace scvd::test;
 
 namespace {
+
+using eng::test::error_of;
 
 Config config(const std::string& source) {
     Config c;
@@ -21,15 +24,6 @@ std::vector<std::string> phrases(const Deconstruction& d) {
     std::vector<std::string> out;
     for (const Phrase& p : d.phrases) out.push_back(p.text);
     return out;
-}
-
-std::string message(const auto& action) {
-    try {
-        action();
-    } catch (const eng::Error& e) {
-        return e.what();
-    }
-    return "no error";
 }
 
 using Texts = std::vector<std::string>;
@@ -66,16 +60,16 @@ TEST(PhraseSource, OracleReadsTheSidecar) {
     EXPECT_EQ(d.phrases[1].category, Category::garment_upper);
     EXPECT_EQ(d.phrases[1].begin, 18u);
     EXPECT_EQ(phrases(oracle("red shirt")), Texts{"scarlet shirt"});
-    EXPECT_NE(message([&] { oracle("A man."); }).find("\"A man.\""), std::string::npos);
+    EXPECT_NE(error_of([&] { oracle("A man."); }).find("\"A man.\""), std::string::npos);
     c.data.root = (f.path / "nowhere").string();
-    EXPECT_NE(message([&] { PhraseSource{c}; }).find("nowhere"), std::string::npos);
+    EXPECT_NE(error_of([&] { PhraseSource{c}; }).find("nowhere"), std::string::npos);
 }
 
 TEST(PhraseSource, UnknownSourcesAndEmptyWindowsAreNamed) {
-    EXPECT_NE(message([] { PhraseSource{config("oracel")}; }).find("sd.source = \"oracel\""), std::string::npos);
+    EXPECT_NE(error_of([] { PhraseSource{config("oracel")}; }).find("sd.source = \"oracel\""), std::string::npos);
     Config c = config("windows");
     c.sd.window = 0;
-    EXPECT_NE(message([&] { PhraseSource{c}; }).find("sd.window = 0"), std::string::npos);
+    EXPECT_NE(error_of([&] { PhraseSource{c}; }).find("sd.window = 0"), std::string::npos);
 }
 
 TEST(Templates, OfTheConfigReachThePrompts) {
@@ -87,11 +81,11 @@ TEST(Templates, OfTheConfigReachThePrompts) {
     EXPECT_EQ(bank.prompt_text(t.prompts[0]), "a photo of a man");
     EXPECT_EQ(bank.prompt_text(t.prompts[1]), "red shirt on a man");
     EXPECT_NE(to_toml(c).find("template.garment_upper = \"{phrase} on a {person}\""), std::string::npos);
-    EXPECT_EQ(message([&] { load_config_text(c, "[sd]\ntemplate.garmentupper = \"x\"", "x.toml"); }),
+    EXPECT_EQ(error_of([&] { load_config_text(c, "[sd]\ntemplate.garmentupper = \"x\"", "x.toml"); }),
               "config: x.toml: unknown key \"sd.template.garmentupper\"; did you mean \"sd.template.garment_upper\"?");
     load_config_text(c, "[sd]\ntemplate.garment_upper = \"red\"\n", "x.toml");
     TextBank bad(c, "");
-    EXPECT_NE(message([&] { bad.item("a shirt"); }).find("garment_upper has no {phrase}"), std::string::npos);
+    EXPECT_NE(error_of([&] { bad.item("a shirt"); }).find("garment_upper has no {phrase}"), std::string::npos);
 }
 
 }  // namespace

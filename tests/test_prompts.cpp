@@ -4,17 +4,15 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
-#include "model/semantics/deconstructor.h"
+#include "tests/errors.h"
+#include "tests/sd.h"
 
 namespace scvd {
 namespace {
 
-using Texts = std::vector<std::string>;
-
-const Deconstructor& sd() {
-    static const Deconstructor d;
-    return d;
-}
+using eng::test::error_of;
+using test::sd;
+using test::Texts;
 
 PromptOptions slots(int n) {
     PromptOptions o;
@@ -26,15 +24,6 @@ PromptOptions bare(int n) {
     PromptOptions o = slots(n);
     o.use_templates = false;
     return o;
-}
-
-std::string message_of(const auto& action) {
-    try {
-        action();
-    } catch (const eng::Error& e) {
-        return e.what();
-    }
-    return "no error";
 }
 
 TEST(Prompts, TemplatesAndArticles) {
@@ -73,10 +62,10 @@ TEST(Prompts, OptionsAreCheckedAndUsed) {
     whole.whole_description = true;
     EXPECT_EQ(make_prompts(d, whole, text).text,
               (Texts{"a photo of a man", text, "a photo of a man wearing a red coat"}));
-    EXPECT_NE(message_of([&] { make_prompts(d, slots(0)); }).find("slots = 0"), std::string::npos);
+    EXPECT_NE(error_of([&] { make_prompts(d, slots(0)); }).find("slots = 0"), std::string::npos);
     PromptOptions empty;
     empty.templates[Category::bag] = "a bag";
-    EXPECT_NE(message_of([&] { make_prompts(d, empty); }).find("template of bag"), std::string::npos);
+    EXPECT_NE(error_of([&] { make_prompts(d, empty); }).find("template of bag"), std::string::npos);
 }
 
 TEST(Prompts, JsonHoldsEverything) {

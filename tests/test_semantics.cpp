@@ -1,5 +1,5 @@
 // SD against labelled descriptions and against the rules of docs/semantics.md, one example each; hostile text.
-#include "model/semantics/deconstructor.h"
+#include "tests/sd.h"
 
 #include <gtest/gtest.h>
 
@@ -15,18 +15,9 @@
 namespace scvd {
 namespace {
 
-using Texts = std::vector<std::string>;
-
-const Deconstructor& sd() {
-    static const Deconstructor d;
-    return d;
-}
-
-Texts texts_of(const std::vector<Phrase>& phrases) {
-    Texts out;
-    for (const Phrase& p : phrases) out.push_back(p.text);
-    return out;
-}
+using test::sd;
+using test::texts_of;
+using test::Texts;
 
 std::vector<nlohmann::json> labelled(const std::string& name = "sd_dev.jsonl") {
     std::ifstream file(SCVD_TEST_DATA "/text/" + name);

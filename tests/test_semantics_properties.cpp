@@ -10,25 +10,16 @@
 #include <set>
 #include <sstream>
 
-#include "model/semantics/deconstructor.h"
 #include "model/semantics/lexicon.h"
 #include "model/semantics/wordnet.h"
+#include "tests/sd.h"
 
 namespace scvd {
 namespace {
 
-using Texts = std::vector<std::string>;
-
-const Deconstructor& sd() {
-    static const Deconstructor d;
-    return d;
-}
-
-Texts texts_of(const std::vector<Phrase>& phrases) {
-    Texts out;
-    for (const Phrase& p : phrases) out.push_back(p.text);
-    return out;
-}
+using test::sd;
+using test::texts_of;
+using test::Texts;
 
 std::vector<nlohmann::json> rows(const std::string& name) {
     std::ifstream file(SCVD_TEST_DATA "/text/" + name);

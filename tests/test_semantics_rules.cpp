@@ -4,11 +4,13 @@
 #include <set>
 #include <sstream>
 
-#include "model/semantics/deconstructor.h"
 #include "model/semantics/wordnet.h"
+#include "tests/sd.h"
 
 namespace scvd {
 namespace {
+
+using test::sd;
 
 struct RuleRow { std::string name, meaning, example, phrases, absent; };
 const std::vector<RuleRow> rules = {
@@ -16,11 +18,6 @@ const std::vector<RuleRow> rules = {
 #include "model/semantics/rules.def"
 #undef RULE
 };
-
-const Deconstructor& sd() {
-    static const Deconstructor d;
-    return d;
-}
 
 std::string joined(const std::vector<Phrase>& phrases) {
     std::string out;

@@ -10,24 +10,18 @@
 
 #include "engine/error.h"
 #include "model/text_clean.h"
+#include "tests/errors.h"
 
 namespace scvd {
 namespace {
+
+using eng::test::error_of;
 
 const std::string data = SCVD_TEST_DATA "/text/";
 
 const Tokenizer& tokenizer() {
     static const Tokenizer t = Tokenizer::load();
     return t;
-}
-
-std::string message_of(const auto& action) {
-    try {
-        action();
-    } catch (const eng::Error& e) {
-        return e.what();
-    }
-    return "no error";
 }
 
 std::vector<nlohmann::json> golden() {
@@ -82,14 +76,14 @@ TEST(Tokenizer, ContextKeepsTheEndToken) {
         EXPECT_EQ(ids.back(), Tokenizer::eot);
     }
     EXPECT_EQ(tokenizer().tokens(""), (std::vector<int>{Tokenizer::sot, Tokenizer::eot}));
-    EXPECT_NE(message_of([] { tokenizer().tokens("a", 1); }).find("context of 1"), std::string::npos);
+    EXPECT_NE(error_of([] { tokenizer().tokens("a", 1); }).find("context of 1"), std::string::npos);
 }
 
 TEST(Tokenizer, TextThatIsNotUtf8NamesTheByte) {
     for (const auto& [text, offset] : std::vector<std::pair<std::string, std::string>>{
              {"caf\xe9 noir", "offset 3 of 9"}, {"\xff", "offset 0"}, {"ok \xe2\x82", "offset 3"},
              {"\xc0\xaf", "offset 0"}, {"x\xed\xa0\x80", "offset 1"}, {"\xf4\x90\x80\x80", "offset 0"}}) {
-        const std::string message = message_of([&] { tokenizer().encode(text); });
+        const std::string message = error_of([&] { tokenizer().encode(text); });
         EXPECT_NE(message.find("not UTF-8"), std::string::npos) << message;
         EXPECT_NE(message.find(offset), std::string::npos) << message;
     }
@@ -101,13 +95,13 @@ TEST(Tokenizer, LongWordsAreNotSlow) {  // would take minutes if a merge cost a 
 }
 
 TEST(Tokenizer, VocabularyFileErrorsNameTheFile) {
-    const std::string absent = message_of([] { Tokenizer::load("/nowhere/bpe.gz"); });
+    const std::string absent = error_of([] { Tokenizer::load("/nowhere/bpe.gz"); });
     EXPECT_NE(absent.find("/nowhere/bpe.gz"), std::string::npos) << absent;
     EXPECT_NE(absent.find("fetch_bpe.sh"), std::string::npos) << absent;
 
     const auto path = std::filesystem::temp_directory_path() / ("scvd_bpe_" + std::to_string(::getpid()));
     std::ofstream(path) << "#version\nt h\nxyzzy q\n";
-    const std::string wrong = message_of([&] { Tokenizer::load(path.string()); });
+    const std::string wrong = error_of([&] { Tokenizer::load(path.string()); });
     EXPECT_NE(wrong.find("line 3"), std::string::npos) << wrong;
     EXPECT_NE(wrong.find("xyzzy"), std::string::npos) << wrong;
 
@@ -115,13 +109,13 @@ TEST(Tokenizer, VocabularyFileErrorsNameTheFile) {
     std::string bytes(400000, '\0');
     whole.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     std::ofstream(path, std::ios::binary) << bytes;
-    EXPECT_NE(message_of([&] { Tokenizer::load(path.string()); }).find("cut short"), std::string::npos);
+    EXPECT_NE(error_of([&] { Tokenizer::load(path.string()); }).find("cut short"), std::string::npos);
     std::filesystem::remove(path);
 }
 
 TEST(Tokenizer, DecodeChecksItsTokens) {
-    EXPECT_NE(message_of([] { tokenizer().decode({49408}); }).find("49408"), std::string::npos);
-    EXPECT_NE(message_of([] { tokenizer().decode({-1}); }).find("-1"), std::string::npos);
+    EXPECT_NE(error_of([] { tokenizer().decode({49408}); }).find("49408"), std::string::npos);
+    EXPECT_NE(error_of([] { tokenizer().decode({-1}); }).find("-1"), std::string::npos);
     EXPECT_EQ(tokenizer().decode({Tokenizer::sot, 320, 2368, Tokenizer::eot}), "<|startoftext|>a cat <|endoftext|>");
 }
 

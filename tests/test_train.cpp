@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "engine/parallel.h"
+#include "tests/errors.h"
 #include "tests/toy_set.h"
 #include "train/checkpoint.h"
 #include "train/data/image.h"
@@ -19,14 +20,8 @@ using namespace scvd::test;
 
 namespace {
 
-std::string message(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const eng::Error& e) {
-        return e.what();
-    }
-    return "";
-}
+using eng::test::error_of;
+
 std::vector<double> losses(const std::string& run) {
     std::vector<double> v;
     std::ifstream in(run + "/metrics.jsonl");
@@ -111,7 +106,7 @@ TEST_F(Trained, SearchFindsExplainsAndWritesAPage) {
     EXPECT_EQ(drawn.height, 40 + 2 * (256 + 38 + 12));
     EXPECT_EQ(drawn.width, 12 + int(1 + page.results[0].phrases.size()) * 140);
     o.query = "  ";
-    EXPECT_EQ(message([&] { search(o); }), "search: the description is empty");
+    EXPECT_EQ(error_of([&] { search(o); }), "search: the description is empty");
 }
 
 TEST(Resume, IsBitExact) {
@@ -170,7 +165,7 @@ TEST(BadInput, EndsWithOneSentence) {
     TempFolder f;
     make_toy_set(f.path / "set");
     const auto train_on = [&](const std::string& root) {
-        return message([&] { run(toy_config(root), f / "run"); });
+        return error_of([&] { run(toy_config(root), f / "run"); });
     };
     EXPECT_EQ(train_on(f / "nowhere"), "data: " + (f / "nowhere") + " is not a folder");
     fs::create_directories(f.path / "empty");
@@ -192,7 +187,7 @@ TEST(BadInput, ATruncatedJpegIsNamed) {
     make_toy_set(f.path / "set");
     const std::string victim = f / "set/imgs/3_c1.jpg", bytes = eng::read_file(victim);
     eng::write_file(victim, bytes.substr(0, bytes.size() / 2));
-    const std::string what = message([&] { run(toy_config(f / "set"), f / "run"); });
+    const std::string what = error_of([&] { run(toy_config(f / "set"), f / "run"); });
     EXPECT_NE(what.find("3_c1.jpg"), std::string::npos) << what;
     EXPECT_NE(what.find("cut short"), std::string::npos) << what;
 }
@@ -204,13 +199,13 @@ TEST(BadInput, CheckpointsThatDoNotFit) {
     c.train.epochs = 1;
     run(c, f / "run");
     const std::string weights = f / "run/last.safetensors", bytes = eng::read_file(weights);
-    EXPECT_NE(message([&] { run(c, f / "run"); }).find("already holds a run"), std::string::npos);
+    EXPECT_NE(error_of([&] { run(c, f / "run"); }).find("already holds a run"), std::string::npos);
     c.model.embed = 48;
     eng::Arena arena;
     Scvd other(c.model, arena, 1);
-    EXPECT_NE(message([&] { load_weights(weights, other); }).find("this model wants"), std::string::npos);
+    EXPECT_NE(error_of([&] { load_weights(weights, other); }).find("this model wants"), std::string::npos);
     eng::write_file(f.path / "half.safetensors", bytes.substr(0, bytes.size() / 2));
-    EXPECT_NE(message([&] { checkpoint_config(f / "half.safetensors"); }).find("half.safetensors"), std::string::npos);
+    EXPECT_NE(error_of([&] { checkpoint_config(f / "half.safetensors"); }).find("half.safetensors"), std::string::npos);
 }
 
 TEST(BadInput, AnExplodingLossStopsTheRun) {
@@ -218,7 +213,7 @@ TEST(BadInput, AnExplodingLossStopsTheRun) {
     make_toy_set(f.path / "set");
     Config c = toy_config(f / "set");
     c.train.lr = c.train.head_lr = 1e30f, c.train.clip_norm = 0, c.train.warmup = 0;
-    EXPECT_NE(message([&] { run(c, f / "run"); }).find("--check-numerics"), std::string::npos);
+    EXPECT_NE(error_of([&] { run(c, f / "run"); }).find("--check-numerics"), std::string::npos);
 }
 
 TEST(Captions, OfFiveThousandWordsAreCutToTheContext) {
@@ -233,9 +228,9 @@ TEST(Captions, OfFiveThousandWordsAreCutToTheContext) {
 
 TEST(Settings, UnknownKeysNameTheNearestAndTypesAreChecked) {
     Config c;
-    EXPECT_EQ(message([&] { load_config_text(c, "[train]\nepoch = 3", "x.toml"); }), "config: x.toml: unknown key \"train.epoch\"; did you mean \"train.epochs\"?");
-    EXPECT_EQ(message([&] { load_config_text(c, "[train]\nepochs = \"many\"", "x.toml"); }), "config: train.epochs = \"many\" is not a whole number");
-    EXPECT_NE(message([&] { load_config(c, "nothing.toml"); }).find("neither a preset"), std::string::npos);
+    EXPECT_EQ(error_of([&] { load_config_text(c, "[train]\nepoch = 3", "x.toml"); }), "config: x.toml: unknown key \"train.epoch\"; did you mean \"train.epochs\"?");
+    EXPECT_EQ(error_of([&] { load_config_text(c, "[train]\nepochs = \"many\"", "x.toml"); }), "config: train.epochs = \"many\" is not a whole number");
+    EXPECT_NE(error_of([&] { load_config(c, "nothing.toml"); }).find("neither a preset"), std::string::npos);
     for (const auto& name : preset_names()) {
         Config a, b;
         load_config(a, name);
