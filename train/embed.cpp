@@ -45,9 +45,7 @@ Rows embed_texts(const Scvd& model, const Config& c, const std::vector<std::stri
     Rows rows;
     for (std::size_t first = 0; first < items.size(); first += kBlock) {
         eng::Arena step;
-        std::vector<const TextItem*> part;
-        for (std::size_t i = first; i < std::min(items.size(), first + kBlock); ++i) part.push_back(&items[i]);
-        rows.add(model.encode_texts(make_text_batch(step, bank, part)).global);
+        rows.add(model.encode_texts(make_text_batch(step, bank, pointers(items, first, kBlock))).global);
     }
     return rows;
 }

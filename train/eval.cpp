@@ -1,7 +1,5 @@
 #include "train/eval.h"
 
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 
 #include "engine/io/file.h"
@@ -18,8 +16,7 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     Scvd model(c.model, arena, 1);
     const Loaded loaded = load_weights(o.weights, model);
     const RunState& state = loaded.state;
-    const Dataset data = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, c.data.images);
-    fmt::print(stderr, "{}", describe_skipped(data));
+    const Dataset data = dataset_of(c);
     const Split& split = o.split == "train" ? data.train : o.split == "val" ? data.val : data.test;
     const auto pictures = pictures_of(c, split);
     TextBank bank(c, o.bpe);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "engine/transfer.h"
 #include "train/curves.h"
@@ -26,9 +25,7 @@ std::vector<ImageFeatures> encode_gallery(const Scvd& model, const Config& c, en
 std::vector<TextFeatures> encode_queries(const Scvd& model, eng::Arena& arena, const TextBank& bank, const std::vector<TextItem>& items) {
     std::vector<TextFeatures> blocks;
     for (std::size_t first = 0; first < items.size(); first += kTextBlock) {
-        std::vector<const TextItem*> part;
-        for (std::size_t i = first; i < std::min(items.size(), first + kTextBlock); ++i) part.push_back(&items[i]);
-        blocks.push_back(model.encode_texts(make_text_batch(arena, bank, part)));
+        blocks.push_back(model.encode_texts(make_text_batch(arena, bank, pointers(items, first, kTextBlock))));
     }
     return blocks;
 }
@@ -36,12 +33,9 @@ std::vector<TextFeatures> encode_queries(const Scvd& model, eng::Arena& arena, c
 // Marks each query's K best images of the global stage.
 std::vector<std::uint8_t> best_of(const Scores& s, int k) {
     std::vector<std::uint8_t> marked(s.global.size(), 0);
-    std::vector<int> order(s.gallery);
     for (int q = 0; q < s.queries; ++q) {
-        const float* row = s.global.data() + std::size_t(q) * s.gallery;
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return row[a] > row[b]; });
-        for (int i = 0; i < std::min(k, s.gallery); ++i) marked[std::size_t(q) * s.gallery + order[i]] = 1;
+        const std::size_t row = std::size_t(q) * s.gallery;
+        for (const int g : shortlist(std::span(s.global).subspan(row, s.gallery), k)) marked[row + g] = 1;
     }
     return marked;
 }

@@ -108,9 +108,7 @@ LocalisationTable localise_split(const Scvd& model, const Config& c, const Split
                 own.add(i, int(items.size())), caption.push_back(int(k));
                 items.push_back(bank.item(split.images[first + i].captions[k]));
             }
-        std::vector<const TextItem*> pointers;
-        for (const TextItem& t : items) pointers.push_back(&t);
-        const TextSide texts = model.interaction().text_side(model.encode_texts(make_text_batch(arena, bank, pointers)));
+        const TextSide texts = model.interaction().text_side(model.encode_texts(make_text_batch(arena, bank, pointers(items))));
         const PairVectors v = model.interaction()(images, texts, own, true);
         const auto maps = eng::download<float>(eng::cast(v.map, eng::DType::f32));
         for (int q = 0; q < own.size(); ++q) {

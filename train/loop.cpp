@@ -30,8 +30,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 class Run {
 public:
     explicit Run(const TrainOptions& o)
-        : options_(o), config_(o.config), data_(load_dataset(config_.data.root, config_.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, config_.data.images)), bank_(config_, o.bpe) {
-        fmt::print(stderr, "{}", describe_skipped(data_));
+        : options_(o), config_(o.config), data_(dataset_of(config_)), bank_(config_, o.bpe) {
         if (config_.model.classes < 0) config_.model.classes = data_.train.identities;
         train_pictures_ = pictures_of(config_, data_.train);
         val_pictures_ = pictures_of(config_, data_.val);

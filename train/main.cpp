@@ -4,14 +4,11 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "engine/device.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
-#include "model/semantics/deconstructor.h"
 #include "train/build_id.h"
 #include "train/checkpoint.h"
 #include "train/cli.h"

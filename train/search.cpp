@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
@@ -17,6 +16,7 @@
 #include "train/data/resize.h"
 #include "train/data/texts.h"
 #include "train/heatmap.h"
+#include "train/metrics.h"
 
 namespace scvd {
 namespace {
@@ -94,12 +94,6 @@ ImageFeatures subset(const ImageFeatures& all, const std::vector<int>& which, en
     return {eng::cast(eng::gather_rows(all.global, eng::indices(a, rows)), dtype), eng::cast(eng::gather_rows(all.tokens, eng::indices(a, tokens)), dtype), int(which.size()), all.patches};
 }
 
-std::vector<int> ranking(const std::vector<float>& score, const std::vector<int>& of) {
-    std::vector<int> order = of;
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return score[a] > score[b]; });
-    return order;
-}
-
 std::string label_of(const TextItem& item, std::size_t prompt) {
     const int p = item.phrase[prompt];
     return p == -1 ? item.parts.person : p == -2 ? "the whole description" : item.parts.phrases[p].text;
@@ -135,9 +129,7 @@ void fill_views(SearchPage& page, const Ready& m, const Index& ix, const TextIte
 void fill_phrase_scores(SearchPage& page, const Ready& m, const Index& ix, TextBank& bank, const TextItem& item, const std::vector<int>& shown, eng::Arena& arena) {
     std::vector<TextItem> alone;
     for (std::size_t k = 0; k < item.prompts.size(); ++k) alone.push_back(bank.item(item.phrase[k] == -2 ? item.text : bank.prompt_text(item.prompts[k])));
-    std::vector<const TextItem*> pointers;
-    for (const TextItem& t : alone) pointers.push_back(&t);
-    const TextSide text = m.model->interaction().text_side(m.model->encode_texts(make_text_batch(arena, bank, pointers)));
+    const TextSide text = m.model->interaction().text_side(m.model->encode_texts(make_text_batch(arena, bank, pointers(alone))));
     const ImageSide side = m.model->interaction().image_side(subset(ix.features, shown, m.model->params().compute_dtype()));
     PairList pairs;
     for (int r = 0; r < int(shown.size()); ++r)
@@ -187,20 +179,18 @@ SearchPage search(const SearchOptions& o) {
     const TextFeatures features = m.model->encode_texts(make_text_batch(arena, bank, {&item}));
     const TextSide text = m.model->interaction().text_side(features);
     const auto global = eng::download<float>(eng::cast(global_scores(features.global, eng::cast(ix.features.global, features.global.dtype())), eng::DType::f32));
-    std::vector<int> all(global.size());
-    std::iota(all.begin(), all.end(), 0);
-    std::vector<int> shortlist = ranking(global, all);
-    shortlist.resize(std::min<std::size_t>(shortlist.size(), std::max(o.shortlist, o.top)));
+    const std::vector<int> listed = shortlist(global, std::max(o.shortlist, o.top));
     const float lambda = o.lambda >= 0 ? o.lambda : float(m.state.lambda);
     std::vector<float> pair(global.size(), 0), fused(global.size(), 0);
-    for (std::size_t first = 0; first < shortlist.size(); first += kBlock) {
-        const std::vector<int> part(shortlist.begin() + first, shortlist.begin() + std::min(shortlist.size(), first + kBlock));
+    for (std::size_t first = 0; first < listed.size(); first += kBlock) {
+        const std::vector<int> part(listed.begin() + first, listed.begin() + std::min(listed.size(), first + kBlock));
         PairList pairs;
         for (int i = 0; i < int(part.size()); ++i) pairs.add(i, 0);
         const auto s = m.model->pair_scores(m.model->interaction().image_side(subset(ix.features, part, m.model->params().compute_dtype())), text, pairs);
         for (std::size_t i = 0; i < part.size(); ++i) pair[part[i]] = s[i], fused[part[i]] = lambda * global[part[i]] + (1 - lambda) * s[i];
     }
-    std::vector<int> shown = ranking(fused, shortlist);
+    std::vector<int> shown = listed;
+    std::stable_sort(shown.begin(), shown.end(), [&](int a, int b) { return fused[a] > fused[b]; });
     shown.resize(std::min<std::size_t>(shown.size(), o.top));
     SearchPage page;
     page.query = o.query, page.person = item.parts.person;
@@ -211,7 +201,7 @@ SearchPage search(const SearchOptions& o) {
         r.path = ix.files[i], r.score = fused[i], r.global_score = global[i], r.pair_score = pair[i];
         page.results.push_back(std::move(r));
     }
-    page.note = fmt::format("{} pictures, best {} of the global stage re-scored by the pair stage, lambda {:.2f}", ix.files.size(), shortlist.size(), lambda);
+    page.note = fmt::format("{} pictures, best {} of the global stage re-scored by the pair stage, lambda {:.2f}", ix.files.size(), listed.size(), lambda);
     fill_views(page, m, ix, item, text, shown);
     fill_phrase_scores(page, m, ix, bank, item, shown, arena);
     return page;

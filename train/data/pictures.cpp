@@ -45,6 +45,12 @@ void Pictures::read(int i, std::uint8_t* out) {
     cache_[i] = std::move(picture.rgb);
 }
 
+Dataset dataset_of(const Config& c) {
+    Dataset d = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, c.data.images);
+    fmt::print(stderr, "{}", describe_skipped(d));
+    return d;
+}
+
 std::vector<std::string> paths_of(const Split& s) {
     std::vector<std::string> paths;
     for (const Record& r : s.images) paths.push_back(r.path);

@@ -30,6 +30,8 @@ private:
     std::unique_ptr<PictureCache> disk_;
 };
 
+// The data set that the configuration names; records left out are named and counted on standard error.
+Dataset dataset_of(const Config&);
 std::vector<std::string> paths_of(const Split&);
 // The pictures of a split, cached as the configuration says: on disk in <data set>/.scvd-cache, one file per split and size.
 // Says so once, on standard error, when that folder cannot be written, and goes on without.

@@ -64,6 +64,12 @@ TextItem TextBank::item(const std::string& description) {
     return t;
 }
 
+std::vector<const TextItem*> pointers(const std::vector<TextItem>& items, std::size_t first, std::size_t n) {
+    std::vector<const TextItem*> p;
+    for (std::size_t i = first; i < items.size() && i - first < n; ++i) p.push_back(&items[i]);
+    return p;
+}
+
 TextBatch make_text_batch(eng::Arena& arena, const TextBank& bank, const std::vector<const TextItem*>& items, const PromptNoise& noise, eng::Rng* rng) {
     TextBatch batch;
     std::vector<std::int32_t> ids, positions, lens, eot, prompt_text, slots;

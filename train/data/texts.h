@@ -51,6 +51,9 @@ struct PromptNoise {
     float neutral = 0;  // chance to say "person" throughout, so that prompts do not carry the sex alone
 };
 
+// items[first .. first+n), cut at their end, as make_text_batch wants them.
+std::vector<const TextItem*> pointers(const std::vector<TextItem>& items, std::size_t first = 0, std::size_t n = std::size_t(-1));
+
 // Captions and distinct prompts of `items`, packed: a masked slot is one that is not there, it has no row anywhere. With
 // `rng` the noise of training is drawn.
 TextBatch make_text_batch(eng::Arena&, const TextBank&, const std::vector<const TextItem*>& items, const PromptNoise& noise = {}, eng::Rng* rng = nullptr);
