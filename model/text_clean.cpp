@@ -136,13 +136,17 @@ std::u32string repair(const std::u32string& text) {
 
 bool is_cased(char32_t c) {
     const auto k = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
+    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT || c == 0xAA || c == 0xBA ||
+           (c >= 0x2160 && c <= 0x217F) || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||  // ordinals, numerals,
+           (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);                                 // letters in frames
 }
 
 bool is_case_ignorable(char32_t c) {
     const auto k = utf8proc_category(static_cast<utf8proc_int32_t>(c));
     return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
-           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK || c == U'\'' || c == U'.' || c == U':' || c == 0xB7;
+           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK ||
+           std::u32string_view(U"'.:\u00B7\u0387\u055F\u05F4\u2018\u2019\u2024\u2027\uFE13\uFE52\uFE55\uFF07\uFF0E\uFF1A").find(c) !=
+               std::u32string_view::npos;
 }
 
 // A capital sigma ends a word when a cased letter stands before it and none after it.
