@@ -154,6 +154,7 @@ std::vector<Setting> settings(Config& c) {
     add("train.eval_every", c.train.eval_every, "epochs between validations; 0: only at the end");
     add("train.log_every", c.train.log_every, "steps between log lines");
     add("train.save_every", c.train.save_every, "updates between checkpoints; 0: one per epoch");
+    add("train.bucket_mb", c.train.bucket_mb, "with several ranks: gradients are summed in slices of at least so many MiB, beside backward");
     add("train.lr", c.train.lr, "learning rate of the encoders");
     add("train.head_lr", c.train.head_lr, "learning rate of the new modules");
     add("train.weight_decay", c.train.weight_decay, "decoupled weight decay");

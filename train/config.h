@@ -29,7 +29,7 @@ struct Config {
         int pad = 10;
     } data;
     struct Train {
-        int epochs = 60, batch = 64, accumulate = 1, seed = 1, eval_every = 1, log_every = 10, save_every = 0;
+        int epochs = 60, batch = 64, accumulate = 1, seed = 1, eval_every = 1, log_every = 10, save_every = 0, bucket_mb = 4;
         float lr = 1e-5f, head_lr = 5e-5f, weight_decay = 0.01f, bias_lr = 1, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
         float warmup = 5, clip_norm = 0, ema = 0;  // warm-up in epochs
         std::string schedule = "cosine";           // cosine | multistep (x0.1 at 5/8 and 7/8 of the epochs)
