@@ -89,11 +89,21 @@ TEST_F(Layouts, IcfgPedesUnderBothNames) {
     }
 }
 
-TEST_F(Layouts, Ufine6926) {
-    const Json all = {{{"split", "train"}, {"id", 3}, {"file_path", "images/1.jpg"}, {"captions", {"one long text", "another long text"}}}};
-    write("UFine6926.json", all.dump());
-    pictures(all, "file_path", "");
-    EXPECT_EQ(load_dataset(folder.path.string()).train.pairs.size(), 2u);
+TEST_F(Layouts, UfineBench) {
+    const Json all = {{{"split", "train"}, {"id", 3}, {"file_path", "images/1.jpg"}, {"captions", {"one long text", "another long text"}}},
+                      {{"split", "test"}, {"id", 4}, {"file_path", "images/2.jpg"}, {"captions", {"a third"}}}};
+    write("UFine6926/UFine6926_Annotations.json", all.dump());
+    pictures(all, "file_path", "UFine6926/");
+    const DataCheck c = check_data({folder / "UFine6926", "", "", ""});
+    EXPECT_EQ(c.set, "UFine6926");
+    EXPECT_EQ(c.splits[0].published.captions, 37154);
+    // A set for tests alone, whose records need not say so.
+    const Json test = {{{"id", 2250}, {"source", "UFine6926"}, {"file_path", "images/7446.jpg"}, {"captions", {"a", "b", "c"}}}};
+    write("UFine3C/UFine3C_Annotations.json", test.dump());
+    pictures(test, "file_path", "UFine3C/");
+    const Dataset d = load_dataset(folder / "UFine3C");
+    EXPECT_EQ(d.test.pairs.size(), 3u);
+    EXPECT_TRUE(d.train.images.empty());
 }
 
 TEST_F(Layouts, OneFileASplit) {
