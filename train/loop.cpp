@@ -47,7 +47,7 @@ public:
         model_ = std::make_unique<Scvd>(config_.model, weights_, config_.train.seed);
         if (!o.init.empty()) say(describe(load_weights(o.init, *model_).report));
         const auto& t = config_.train;
-        optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, eng::AdamWOptions{t.beta1, t.beta2, t.eps, t.weight_decay, t.bias_lr, t.ema});
+        optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, optimizer_options(t));
         buckets_ = std::make_unique<eng::Buckets>(model_->params(), world.comm(), std::size_t(t.bucket_mb) << 20);
         if (o.resume) state_ = resume_checkpoint(file("last.safetensors"), *model_, *optimizer_);
         world.agree("data set or start", std::to_string(data_.train.pairs.size()) + " pairs, update " + std::to_string(state_.step) + ", weights " +
