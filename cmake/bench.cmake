@@ -1,0 +1,40 @@
+# Programs that measure, and the engine as a library for measuring it inside a PyTorch process (bench/capi.cpp).
+add_library(made_up STATIC bench/made_up_batch.cpp bench/made_up_step.cpp)
+target_link_libraries(made_up PUBLIC train)
+
+set(PIC engine ops model train made_up ${SCVD_BACKEND})
+set_target_properties(${PIC} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+
+set(SOURCE_HASH ${CMAKE_BINARY_DIR}/generated/source_hash.h)
+file(GLOB_RECURSE HASHED CONFIGURE_DEPENDS engine/*.cpp engine/*.h ops/*.cpp ops/*.h ops/*.cu ops/*.def model/*.cpp model/*.h)
+add_custom_command(OUTPUT ${SOURCE_HASH} DEPENDS ${HASHED} cmake/source_hash.cmake VERBATIM
+  COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} -DOUT=${SOURCE_HASH} -P ${CMAKE_SOURCE_DIR}/cmake/source_hash.cmake)
+
+if(NOT SCVD_SANITIZE)
+  add_library(scvd_bench SHARED bench/capi.cpp ${SOURCE_HASH})
+  target_compile_options(scvd_bench PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-include${SOURCE_HASH}>)
+  target_link_libraries(scvd_bench PRIVATE made_up ${SCVD_BACKEND})
+  # What is not used is not asked for, and what is may lie beside the library (scripts/gpu_pack.sh).
+  target_link_options(scvd_bench PRIVATE -Wl,--as-needed -Wl,--disable-new-dtags)
+  set_target_properties(scvd_bench PROPERTIES BUILD_RPATH "$ORIGIN/../lib")
+  if(TARGET ops_cuda)
+    target_sources(scvd_bench PRIVATE bench/stream_cuda.cpp bench/cublaslt_cuda.cpp)
+  else()
+    target_sources(scvd_bench PRIVATE bench/stream_none.cpp)
+  endif()
+endif()
+
+find_package(benchmark QUIET)
+file(GLOB BENCH_SRC CONFIGURE_DEPENDS bench/bench_*.cpp)
+if(NOT benchmark_FOUND)
+  message(STATUS "Google Benchmark not found: bench_ops and bench_semantics are not built")
+  list(FILTER BENCH_SRC EXCLUDE REGEX "bench_(ops|semantics)\\.cpp$")
+endif()
+foreach(src ${BENCH_SRC})
+  get_filename_component(name ${src} NAME_WE)
+  add_executable(${name} ${src})
+  target_link_libraries(${name} PRIVATE made_up cases ${SCVD_BACKEND})
+  if(benchmark_FOUND)
+    target_link_libraries(${name} PRIVATE benchmark::benchmark)
+  endif()
+endforeach()
