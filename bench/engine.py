@@ -51,20 +51,24 @@ def view(t, first=0, cols=None):
         return View()
     assert t.is_contiguous()
     width = t.shape[-1]
-    return View(t.data_ptr() + first * t.element_size(), DTYPES[t.dtype], t.numel() // width, cols or width, width)
+    v = View(t.data_ptr() + first * t.element_size(), DTYPES[t.dtype], t.numel() // width, cols or width, width)
+    v.tensor = t  # lives as long as the view
+    return v
 
 
 def out(t, mode=WRITE, first=0, cols=None):
     if t is None:
         return Out(mode=SKIP)
     v = view(t, first, cols)
-    return Out(v.p, v.dtype, v.rows, v.cols, v.pitch, mode)
+    o = Out(v.p, v.dtype, v.rows, v.cols, v.pitch, mode)
+    o.tensor = t
+    return o
 
 
 class Engine:
     def __init__(self, path, device):
         """device: "cpu" or "cuda". Errors: no such library, another layout of the structs, a build or machine without CUDA."""
-        self.device, self._device = device, 1 if device == "cuda" else 0
+        self.device, self._device, self.peers_only = device, 1 if device == "cuda" else 0, False
         self.lib = C.CDLL(os.path.abspath(path))
         self.lib.scvd_error.restype = self.lib.scvd_sources.restype = C.c_char_p
         self.lib.scvd_step_open.restype = C.c_void_p
@@ -92,7 +96,7 @@ class Engine:
         return torch.cuda.ExternalStream(s.value)
 
     def kernel(self, name, **args):
-        """A function of nothing that enqueues one kernel; keep the tensors behind `args` alive."""
+        """A function of nothing that enqueues one kernel; it keeps the tensors behind `args` alive."""
         f, a, device = getattr(self.lib, "scvd_run_" + name), ARGS[name](**args), self._device
         p = C.byref(a)
 
@@ -100,7 +104,7 @@ class Engine:
             if f(device, p):
                 self.check(1)
 
-        run.args = a
+        run.args = args
         return run
 
     def cublaslt(self, **args):
@@ -117,7 +121,7 @@ class Engine:
             if f(handle, p):
                 self.check(1)
 
-        run.args, run.tried = a, tried.value
+        run.args, run.tried = args, tried.value
         run.like = lambda **other: self._cublaslt_again(handle, other)
         return run
 
@@ -129,7 +133,7 @@ class Engine:
             if f(handle, p):
                 self.check(1)
 
-        run.args = a
+        run.args = args
         return run
 
 
