@@ -78,7 +78,7 @@ def run_rows(rows, engine, clock, write, only="*"):
                 line["lacking"] = getattr(built, "lacking", {})
                 line["err"] = errors(built)
                 clock.wait()
-            line["right"] = ours_is_right(line["err"], 2e-6 if row.extra.get("dtype") == "f32" else 1.7e-3)
+            line["right"] = ours_is_right(line["err"], 5e-5 if row.extra.get("dtype") == "f32" else 1.7e-3)  # a loss of scores up to 20: 20 x 20 roundings of f32 | one rounding to bf16
             wrong += not line["right"]
             if line["right"]:
                 variants = dict(built.variants)
