@@ -100,9 +100,9 @@ class Product:
                 args["residual"] = view(s["res"])
             if self.kind == "f+bias+gelu2":
                 args.update(pre=out(s["pre"]), gelu=True)
-            steps = [e.kernel("gemm", **args)]
             if self.kind == "dx+dgelu":
-                steps.append(e.kernel("quick_gelu_backward", dy=view(s["c"]), x=view(s["pre"]), dx=out(s["c"])))
+                args["gate"] = view(s["pre"])
+            steps = [e.kernel("gemm", **args)]
             if "bgrad" in s:
                 steps.append(e.kernel("row_sum", x=view(s["a"]), y=out(s["bgrad"].view(1, -1))))
             runs.append(steps[0] if len(steps) == 1 else lambda steps=steps: [f() for f in steps])
