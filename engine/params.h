@@ -52,6 +52,8 @@ public:
     void finalize(std::uint64_t seed);
     void zero_grad();
     void refresh_compute();  // compute <- master, after a load
+    // Keeps elements [first, first + n) of the masters alone; other ranks keep the rest. Only where kernels read a copy (bf16).
+    void keep_masters(std::int64_t first, std::int64_t n);
 
     std::deque<Param>& all() { return params_; }
     const std::deque<Param>& all() const { return params_; }
@@ -59,7 +61,7 @@ public:
     std::int64_t numel() const;  // of the parameters themselves
     DType compute_dtype() const { return compute_; }
     DType master_dtype() const { return stats_dtype(compute_); }
-    Tensor master, compute, grad;  // flat, [padded]; slices are 256-byte aligned, the padding is zero
+    Tensor master, compute, grad;  // flat, [padded]; slices are 256-byte aligned, the padding is zero. master: see keep_masters()
 
 private:
     Arena& arena_;

@@ -1,6 +1,7 @@
 #include "model/scvd.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/transfer.h"
 #include "model/groups.h"
@@ -24,7 +25,9 @@ std::vector<std::vector<int>> groups_of(const Tensor& images, const Tensor& text
     std::vector<std::int32_t> order(batch.labels.size());
     if (batch.comm.rank() == 0) {
         std::size_t at = 0;
-        for (const auto& g : group_alike(eng::download_wide(global_scores(v, t)), batch.labels, size))
+        std::vector<double> scores = eng::download_wide(global_scores(v, t));
+        for (double& x : scores) x = std::isfinite(x) ? x : 0;  // nothing to order by; the loss says that it is not finite
+        for (const auto& g : group_alike(scores, batch.labels, size))
             for (const int i : g) order[at++] = i;
     }
     if (!batch.comm.alone()) {

@@ -7,6 +7,7 @@
 
 #include "engine/comm/buckets.h"
 #include "engine/comm/threads.h"
+#include "engine/io/safetensors.h"
 #include "engine/parallel.h"
 #include "engine/transfer.h"
 #include "tests/errors.h"
@@ -261,6 +262,53 @@ TEST_F(Runs, GoOnWithAnotherNumberOfRanks) {
     const auto whole = losses(folder / "whole"), parts = losses(folder / "parts");
     ASSERT_EQ(whole.size(), parts.size());
     for (std::size_t i = 0; i < 20; ++i) EXPECT_NEAR(parts[i], whole[i], 1e-5 * whole[i]) << "update " << i + 1;
+}
+
+// Slices of the moments and, in bf16, of the masters: the same bits, through a checkpoint by another number of ranks too.
+TEST_F(Runs, ShareTheOptimizersStateWithTheSameBits) {
+    for (const char* dtype : {"f32", "bf16"}) {
+        config.model.dtype = dtype;
+        const std::string name = dtype;
+        config.train.shard_optimizer = false;
+        run(3, name + "whole");
+        run(3, name + "resumed", 9);
+        config.train.shard_optimizer = true;
+        run(3, name + "sharded");
+        EXPECT_EQ(losses(folder / (name + "sharded")), losses(folder / (name + "whole")));
+        const auto tensors = [&](const std::string& out) {
+            const auto file = eng::SafeTensors::open(folder / (name + out + "/last.safetensors"));
+            std::map<std::string, std::string> bytes;
+            for (const auto& t : file.tensors()) bytes[t.name] = std::string(reinterpret_cast<const char*>(t.data), t.bytes);
+            return bytes;
+        };
+        EXPECT_EQ(tensors("sharded"), tensors("whole"));
+        fs::copy(folder / (name + "resumed"), folder / (name + "again"), fs::copy_options::recursive);
+        run(2, name + "again", 0, true);
+        config.train.shard_optimizer = false;
+        run(2, name + "resumed", 0, true);
+        EXPECT_EQ(tensors("again"), tensors("resumed"));
+    }
+}
+
+TEST(Optimizer, KeepsAFractionOfItsStateOnEachRank) {
+    ModelConfig c = tiny_config("bf16");
+    std::vector<std::size_t> held(5);
+    for (const int size : {1, 4})
+        as_ranks(size, [&](eng::Comm& comm) {
+            eng::Arena arena;
+            Scvd model(c, arena, 3);
+            eng::AdamWOptions o;
+            o.ema = 0.5f;
+            eng::AdamW optimizer(model.params(), arena, o, &comm);
+            optimizer.shard_masters();
+            const auto& p = model.params();
+            EXPECT_EQ(p.compute.numel(), p.grad.numel());
+            const std::size_t bytes = optimizer.m.bytes() + optimizer.v.bytes() + optimizer.ema.bytes() + p.master.bytes();
+            if (size == 1) held[0] = bytes;
+            else held[std::size_t(1 + comm.rank())] = bytes;
+        });
+    for (int r = 1; r <= 4; ++r) EXPECT_NEAR(double(held[r]), double(held[0]) / 4, 4 * 4 * 128) << "a quarter of masters, moments and average";
+    EXPECT_EQ(held[1] + held[2] + held[3] + held[4], held[0]);
 }
 
 TEST_F(Runs, RefuseRanksThatDisagree) {

@@ -155,6 +155,7 @@ std::vector<Setting> settings(Config& c) {
     add("train.log_every", c.train.log_every, "steps between log lines");
     add("train.save_every", c.train.save_every, "updates between checkpoints; 0: one per epoch");
     add("train.bucket_mb", c.train.bucket_mb, "with several ranks: gradients are summed in slices of at least so many MiB, beside backward");
+    add("train.shard_optimizer", c.train.shard_optimizer, "with several ranks: each keeps only a slice of the moments (and of the masters in bf16); the same results");
     add("train.lr", c.train.lr, "learning rate of the encoders");
     add("train.head_lr", c.train.head_lr, "learning rate of the new modules");
     add("train.optimizer", c.train.optimizer, "adamw | adam (weight decay as part of the gradient)");

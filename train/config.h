@@ -35,6 +35,7 @@ struct Config {
         float warmup = 5, clip_norm = 0, ema = 0;  // warm-up in epochs
         std::string optimizer = "adamw";           // adamw | adam: decay apart from the gradient, or as a part of it
         std::string exempt = "vectors";            // from decay, and at bias_lr: vectors (biases, norms, positions) | biases
+        bool shard_optimizer = false;              // each rank keeps a slice of the optimizer's state
         std::string schedule = "cosine";           // cosine | multistep (x0.1 at 5/8 and 7/8 of the epochs)
     } train;
     struct Eval {

@@ -47,11 +47,12 @@ public:
         model_ = std::make_unique<Scvd>(config_.model, weights_, config_.train.seed);
         if (!o.init.empty()) say(describe(load_weights(o.init, *model_).report));
         const auto& t = config_.train;
-        optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, optimizer_options(t));
+        optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, optimizer_options(t), t.shard_optimizer ? &world.comm() : nullptr);
         buckets_ = std::make_unique<eng::Buckets>(model_->params(), world.comm(), std::size_t(t.bucket_mb) << 20);
         if (o.resume) state_ = resume_checkpoint(file("last.safetensors"), *model_, *optimizer_);
         world.agree("data set or start", std::to_string(data_.train.pairs.size()) + " pairs, update " + std::to_string(state_.step) + ", weights " +
                                              fingerprint(model_->params().master));
+        optimizer_->shard_masters();
         if (!world.first()) return;
         eng::write_file(file("config.toml"), to_toml(config_));
         eng::write_file(file("build.txt"), build_id() + "\n");
@@ -110,7 +111,7 @@ private:
         val_pictures_ = pictures_of(config_, data_.val);
     }
     void save(const char* name, bool average = false) {
-        if (world_.first()) save_checkpoint(file(name), config_, *model_, optimizer_.get(), state_, average);
+        if (world_.first() || optimizer_->sharded()) save_checkpoint(file(name), config_, *model_, optimizer_.get(), state_, average, world_.first());
     }
 
     std::string file(const char* name) const { return (fs::path(options_.out) / name).string(); }
