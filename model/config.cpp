@@ -1,5 +1,6 @@
 #include "model/config.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace scvd {
@@ -83,7 +84,8 @@ void ModelConfig::check() const {
     one_of("model.dtype", dtype, {"f32", "bf16", "f64"});
     ENG_CHECK(loss.temperature > 0, "config", "loss.temperature = ", loss.temperature, ", want more than 0");
     ENG_CHECK(loss.pair_temperature > 0, "config", "loss.pair_temperature = ", loss.pair_temperature, ", want more than 0");
-    hard_negatives(loss.pairs);
+    ENG_CHECK(loss.pool > std::max(0, hard_negatives(loss.pairs)), "config", "loss.pool = ", loss.pool, ", want more than the ",
+              std::max(0, hard_negatives(loss.pairs)), " negatives of loss.pairs");
 }
 
 }  // namespace scvd

@@ -34,6 +34,7 @@ struct LossConfig {
     std::string global = "sdm";      // sdm | cmpm | itc | none, on CLIP's global vectors
     std::string pair = "cmpm";       // cmpm | sdm | itc | none, on SCVD's pair vectors
     std::string pairs = "all";       // all | hard:K | matched (the figure taken literally: it leaks, for study only)
+    int pool = 1024;                 // pairs among which the groups of hard:K are chosen; larger batches are cut into pools
     float global_weight = 1, pair_weight = 1, id_weight = 0;
     float temperature = 0.02f;       // of sdm and itc, global stage
     float pair_temperature = 0.02f;  // the same for the pair stage, whose cosines lie closer together

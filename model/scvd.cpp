@@ -17,27 +17,33 @@ const ModelConfig& checked(const ModelConfig& c) {
     return c;
 }
 
-// Groups of pairs that stage 1 takes for each other, over the whole batch. Rank 0 decides: a score that rounds differently on
-// another machine must not give ranks different groups.
-std::vector<std::vector<int>> groups_of(const Tensor& images, const Tensor& texts, const BatchShare& batch, int size) {
+// Groups of pairs that stage 1 takes for each other, over the whole batch. Choosing costs the square of the number, so a large batch is cut into
+// pools, and the ranks take turns with them. One rank decides for all: a score that rounds differently on another machine must not give
+// ranks different groups.
+std::vector<std::vector<int>> groups_of(const Tensor& images, const Tensor& texts, const BatchShare& batch, int size, int pool) {
     eng::Recording off(nullptr);
     const Tensor v = batch.all(images.detach()), t = batch.all(texts.detach());
-    std::vector<std::int32_t> order(batch.labels.size());
-    if (batch.comm.rank() == 0) {
-        std::size_t at = 0;
-        std::vector<double> scores = eng::download_wide(global_scores(v, t));
+    const int B = int(batch.total()), pools = (B + pool - 1) / pool;
+    const auto pool_of = [&](int p) { return eng::share_of(B, p, pools); };
+    std::vector<std::vector<std::int32_t>> order(pools);
+    for (int p = batch.comm.rank(); p < pools; p += batch.comm.size()) {
+        const auto [first, n] = pool_of(p);
+        std::vector<double> scores = eng::download_wide(global_scores(v.slice(first, n), t.slice(first, n)));
         for (double& x : scores) x = std::isfinite(x) ? x : 0;  // nothing to order by; the loss says that it is not finite
-        for (const auto& g : group_alike(scores, batch.labels, size))
-            for (const int i : g) order[at++] = i;
-    }
-    if (!batch.comm.alone()) {
-        const Tensor told = eng::indices(images.arena(), order);
-        batch.comm.broadcast(told, 0);
-        order = eng::download<std::int32_t>(told);
+        for (const auto& g : group_alike(scores, {batch.labels.begin() + first, batch.labels.begin() + first + n}, size))
+            for (const int i : g) order[p].push_back(std::int32_t(first) + i);
     }
     std::vector<std::vector<int>> groups;
-    for (std::size_t at = 0; at < order.size(); at += std::size_t(size))
-        groups.emplace_back(order.begin() + at, order.begin() + std::min(order.size(), at + size));
+    for (int p = 0; p < pools; ++p) {
+        if (!batch.comm.alone()) {
+            order[p].resize(std::size_t(pool_of(p).n));
+            const Tensor told = eng::indices(images.arena(), order[p]);
+            batch.comm.broadcast(told, p % batch.comm.size());
+            order[p] = eng::download<std::int32_t>(told);
+        }
+        for (std::size_t at = 0; at < order[p].size(); at += std::size_t(size))
+            groups.emplace_back(order[p].begin() + at, order[p].begin() + std::min(order[p].size(), at + size));
+    }
     return groups;
 }
 
@@ -108,7 +114,7 @@ Tensor Scvd::pair_stage(const ImageFeatures& image, const TextFeatures& text, co
         return l.pair == "cmpm" ? cmpm_loss(v, t, batch) : l.pair == "sdm" ? sdm_loss(v, t, batch, l.pair_temperature) : itc_loss(v, t, batch, l.pair_temperature);
     }
     const int size = K == 0 ? B : std::min(B, 1 + K);
-    const GroupPairs g = pair_up(groups_of(image.global, text.global, batch, size), batch, size);
+    const GroupPairs g = pair_up(groups_of(image.global, text.global, batch, size, K == 0 ? B : l.pool), batch, size);
     const PairVectors p = interaction_(is, gathered(ts, batch), g.pairs);
     const Tensor v = wide(p.v), t = wide(p.t), v_unit = eng::l2_normalize(v), t_unit = eng::l2_normalize(t);
     const auto table = [&](const Tensor& scores) { return eng::gather_rows(scores.view({g.pairs.size(), 1}), eng::indices(arena, g.by_image)).view({n, size}); };

@@ -20,3 +20,6 @@ done
 rm -f nightly.log
 tests/cuemu/run_bugs.py "$build"
 tests/cuemu/mutate.py "$build"
+# Processes: twenty kills, every world size, and two hosts where this user may make them.
+python3 tests/ranks.py "$build/scvd" --full
+if [ "$(id -u)" = 0 ] && command -v ip >/dev/null; then tests/two_hosts.sh "$build/scvd"; else echo "two hosts: not tried (needs root and iproute2)"; fi

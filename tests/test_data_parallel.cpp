@@ -147,6 +147,7 @@ std::vector<std::pair<std::string, ModelConfig>> variants() {
     add("sdm, cmpm on all pairs", [](ModelConfig&) {});
     add("cmpm, sdm on hard pairs", [](ModelConfig& c) { c.loss.global = "cmpm", c.loss.pair = "sdm", c.loss.pairs = "hard:2"; });
     add("itc, itc on hard pairs, text vectors from text", [](ModelConfig& c) { c.loss.global = c.loss.pair = "itc", c.loss.pairs = "hard:3", c.cgi.vsr = "text"; });
+    add("hard pairs from pools of three", [](ModelConfig& c) { c.loss.pairs = "hard:1", c.loss.pool = 3; });
     add("matched pairs", [](ModelConfig& c) { c.loss.pairs = "matched"; });
     add("identities, recomputed blocks", [](ModelConfig& c) { c.classes = 5, c.loss.id_weight = 0.7f, c.recompute = true; });
     add("the pair stage alone", [](ModelConfig& c) { c.loss.global = "none", c.classes = 5; });  // a classifier that nothing uses

@@ -122,6 +122,7 @@ std::vector<Setting> settings(Config& c) {
     add("loss.global", m.loss.global, "loss of the global stage: sdm | cmpm | itc | none");
     add("loss.pair", m.loss.pair, "loss of the pair stage: cmpm | sdm | itc | none");
     add("loss.pairs", m.loss.pairs, "pairs it sees: all | hard:K | matched (leaks; for study)");
+    add("loss.pool", m.loss.pool, "with hard:K: groups are chosen among so many pairs; larger batches are cut (choosing is quadratic)");
     add("loss.global_weight", m.loss.global_weight, "factor of the global loss");
     add("loss.pair_weight", m.loss.pair_weight, "factor of the pair loss");
     add("loss.id_weight", m.loss.id_weight, "factor of the ID loss");

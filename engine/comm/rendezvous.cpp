@@ -15,7 +15,7 @@ struct Rendezvous::Client {
     Membership self;
     double timeout;
     Socket news, questions;
-    std::mutex mutex, asking;
+    std::mutex mutex, asking, speaking, calling;  // calling: held while on_loss runs, so that who takes it away knows it has ended
     std::condition_variable heard;
     std::string doing[2], lost;
     std::function<void()> on_loss;
@@ -31,7 +31,7 @@ struct Rendezvous::Client {
                 if (stop) return;
                 now = doing[0].empty() ? doing[1] : doing[0];
             }
-            bool alive = news.send({"beat", now});
+            bool alive = say({"beat", now});
             pollfd p{news.fd(), POLLIN, 0};
             if (alive && poll(&p, 1, 500) > 0) alive = news.fill();
             std::string sad;
@@ -41,15 +41,18 @@ struct Rendezvous::Client {
             if (!sad.empty()) return mourn(sad);
         }
     }
+    bool say(const Message& m) {
+        std::lock_guard lock(speaking);
+        return news.send(m);
+    }
     void mourn(const std::string& sad) {
-        std::function<void()> call;
         {
             std::lock_guard lock(mutex);
             lost = sad;
-            if (!stop) call = on_loss;
         }
         heard.notify_all();
-        if (call) call();
+        std::lock_guard lock(calling);
+        if (on_loss) on_loss();
     }
     std::optional<Message> ask(const Message& m, double seconds) {
         std::lock_guard lock(asking);
@@ -81,7 +84,7 @@ Rendezvous::~Rendezvous() {
         c.stop = true;
     }
     if (c.thread.joinable()) c.thread.join();
-    if (c.news.open()) c.news.send({"leave"});
+    if (c.news.open()) c.say({"leave"});
     c.news.close(), c.questions.close();
 }
 
@@ -104,7 +107,7 @@ void Rendezvous::doing(int channel, const std::string& what) {
     client_->doing[channel] = what;
 }
 void Rendezvous::on_loss(std::function<void()> f) {
-    std::lock_guard lock(client_->mutex);
+    std::lock_guard lock(client_->calling);
     client_->on_loss = std::move(f);
 }
 
@@ -120,6 +123,6 @@ std::string Rendezvous::reason(const std::string& otherwise) {
     return (*who)[1].empty() ? otherwise : (*who)[1];
 }
 
-void Rendezvous::failed(const std::string& sentence) { client_->news.send({"failed", sentence}); }
+void Rendezvous::failed(const std::string& sentence) { client_->say({"failed", sentence}); }
 
 }  // namespace eng
