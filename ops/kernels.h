@@ -25,7 +25,8 @@ struct RowDotArgs { View a, b; Out y; };                    // y[N] = sum_c a[n,
 struct RowScaleArgs { View s, x; Out y; };                  // y[n,c] = s[n] x[n,c]
 struct ExpScaleArgs { View x, log_scale; Out y; };          // y = exp(log_scale[0]) x
 // c = op(a) op(b) + bias + residual, op transposes when ta/tb. With `gelu`, pre keeps c and c becomes QuickGELU(c).
-struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; };
+// With `gate` (written, not accumulated), c is multiplied by QuickGELU's derivative there: the way back through the activation.
+struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; View gate{}; };
 struct LayerNormFwd { View x, gamma, beta; Out y, mean, rstd; float eps; };
 struct LayerNormBwd { View dy, x, gamma, mean, rstd; Out dx, dgamma, dbeta; };
 struct L2NormalizeFwd { View x; Out y, rnorm; };            // y = x / |x|; a zero row stays zero; rnorm [N] = 1/|x|

@@ -9,6 +9,7 @@ struct TrainOptions {
     Config config;
     std::string out, bpe, init;  // run folder; tokenizer vocabulary; weights to start from
     bool resume = false, check_numerics = false, memory_report = false;
+    double comm_timeout = 60;     // seconds; see train/world.h
     std::int64_t stop_after = 0;  // updates; 0: to the end (for tests: a run cut short on purpose)
 };
 // Every rank of the world calls it; rank 0 prints and writes. The same losses, gradients and weights for any number of ranks, but for
