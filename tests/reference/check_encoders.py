@@ -7,6 +7,7 @@ bf16; gradients of a CLIP loss with respect to every parameter in f32. `steps`: 
 and gradients with both sides in f64 (slow: plain loops).
 Exit code 1 when a limit is passed.
 """
+import copy
 import pathlib
 import subprocess
 import sys
@@ -202,6 +203,23 @@ def groups_of(model, classifier, norms_decay):
             {"params": [classifier], "base": 5e-5, "weight_decay": 4e-5}]
 
 
+def steps_of(model, classifier, pixels, ids, kind, norms_decay, factors, dtype):
+    model, classifier = copy.deepcopy(model).to(dtype), torch.nn.Parameter(classifier.data.clone().to(dtype))
+    optimizer = kind(groups_of(model, classifier, norms_decay), lr=1e-5, betas=(0.9, 0.999), eps=1e-3)
+    labels, x, losses = torch.tensor([0, 1, 2, 2]), normalised(pixels, dtype), []
+    for factor in factors:
+        for g in optimizer.param_groups:
+            g["lr"] = g["base"] * factor
+        optimizer.zero_grad()
+        v, t = model.visual(x), model.encode_text(ids)
+        identity = (F.cross_entropy(v @ classifier.T, labels) + F.cross_entropy(t @ classifier.T, labels)) / 2
+        loss = sdm(v, t, labels) + identity
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
 def three_steps(arch, name, kind, options, norms_decay, factors):
     """SDM and ID losses on a fixed batch, all of IRRA's numbers: rates, decay 4e-5, bias rate x2, eps 1e-3."""
     h, w = 384, 128
@@ -212,20 +230,14 @@ def three_steps(arch, name, kind, options, norms_decay, factors):
     run(build / "scvd", "import", folder / "openai.pth", "--out", folder / "ours.safetensors", *size)
     classifier = classifier_start(model.text_projection.shape[1])
     run(build / "reference_tool", folder / "start.safetensors", folder / "batch.safetensors", folder / "out.safetensors", len(factors))
-    got = load_file(folder / "out.safetensors")["losses"]
-    optimizer = kind(groups_of(model, classifier, norms_decay), lr=1e-5, betas=(0.9, 0.999), eps=1e-3)
-    labels, x = torch.tensor([0, 1, 2, 2]), normalised(pixels, torch.float32)
-    for step, factor in enumerate(factors):
-        for g in optimizer.param_groups:
-            g["lr"] = g["base"] * factor
-        optimizer.zero_grad()
-        v, _ = image_tokens(model.visual, x)
-        t = model.encode_text(ids)
-        identity = (F.cross_entropy(v @ classifier.T, labels) + F.cross_entropy(t @ classifier.T, labels)) / 2
-        loss = sdm(v, t, labels) + identity
-        loss.backward()
-        optimizer.step()
-        report(f"{arch} {name}, step {step + 1}: loss {loss.item():.6f}, ours {got[step].item():.6f}", abs(got[step].item() - loss.item()) / abs(loss.item()), 1e-5)
+    got = load_file(folder / "out.safetensors")["losses"].tolist()
+    f32, f64 = (steps_of(model, classifier, pixels, ids, kind, norms_decay, factors, t) for t in (torch.float32, torch.float64))
+    for step, (ours, theirs, true) in enumerate(zip(got, f32, f64)):
+        own = abs(theirs - true) / true
+        # RN50's ReLUs flip between any two f32 programs (study_relu.py), which the third loss sees: PyTorch's own distance from
+        # f64 stands beside ours.
+        print(f"      against f64: PyTorch's f32 {own:.1e}, ours {abs(ours - true) / true:.1e}")
+        report(f"{arch} {name}, step {step + 1}: loss {theirs:.6f}, ours {ours:.6f}", abs(ours - theirs) / theirs, 1e-5 if arch == "vit" else max(1e-5, 2 * own))
 
 
 def main():

@@ -30,7 +30,7 @@ WORDS = ("A The man woman boy girl person wearing wears carrying holding walks w
 ENTITIES = "&amp; &lt;b&gt; &quot; &#39; &#x27; &eacute; &Eacute; &nbsp; &copy &hellip; &amp;amp; &notin; &hearts; &#8364; &times; &ldquo;x&rdquo; &unknown; & &;".split()
 RANGES = {"english": None, "entities": None, "latin": (0xA1, 0x24F), "greek, cyrillic": (0x370, 0x52F), "hebrew, arabic": (0x590, 0x6FF), "indic, thai": (0x900, 0xE7F),
           "cjk": (0x3040, 0x9FFF), "hangul": (0xAC00, 0xD7A3), "emoji": (0x1F300, 0x1FAFF), "punctuation, symbols": (0x2000, 0x27BF), "control": (0x00, 0xA0),
-          "compatibility": (0xF900, 0xFFEF), "mathematical": (0x1D400, 0x1D7FF), "any": (0x20, 0x2FFFF), "mojibake": None, "mojibake, damaged": None, "signs of mojibake": None, "long": None}
+          "compatibility": (0xF900, 0xFFEF), "mathematical": (0x1D400, 0x1D7FF), "any": (0x20, 0x2FFFF), "mojibake": None, "mojibake, damaged": None, "signs of mojibake": None, "final sigma": None, "long": None}
 PAGES = ["latin-1", "iso-8859-2", "macroman", "cp437"] + [f"sloppy-windows-{n}" for n in (1252, 1251, 1250, 1253, 1254, 1257)]
 GOOD = "éèüößñçãéàœ–—’“”€™…«»°²½§¿ŁşğżŽħįţ日本語한국어ЖяШщЁћαβΩπώدعريهقकिতगழఎ😀👗🧥💩À\u00a0\u00ad\ufffd"
 SIGNS = [chr(c) for c in range(0x24F8) if any(re.match("[" + m + "]", chr(c)) for m in [*MOJIBAKE_CATEGORIES.values(), *UTF8_CLUES.values()])] + list("\uf8ff\ufb01\ufffd")
@@ -60,6 +60,8 @@ def text(kind):
         words.append(mojibake("damaged" in kind))
     elif kind == "signs of mojibake":
         words += ["".join(rng.choice(SIGNS + list("aZ  .\n€")) for _ in range(rng.randint(1, 6))) for _ in range(rng.randint(1, 3))]
+    elif kind == "final sigma":  # beside any character, as an entity that nothing else changes
+        words += ["<", f"α&#{rng.randint(33, 0x1FFFF)};Σ&#{rng.randint(33, 0x1FFFF)};", f"&#{rng.randint(33, 0x24FF)};Σ", f"αΣ&#{rng.randint(33, 0x24FF)};α"]
     elif kind == "long":
         words = [rng.choice(WORDS) for _ in range(1200)]
     elif RANGES[kind]:
