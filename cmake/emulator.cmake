@@ -95,6 +95,7 @@ if(CUDNN_INCLUDE)
   add_library(cudnn_twin SHARED tests/cudnn_twin.cpp)
   target_link_libraries(cudnn_twin PRIVATE options)
   target_include_directories(cudnn_twin SYSTEM PRIVATE ${CUDNN_INCLUDE} ${CUDA_HEADERS})
+  set_target_properties(test_parity_plain PROPERTIES ENABLE_EXPORTS ON)  # the stand-in uses the emulator's runtime
   add_test(NAME test_parity_through_cudnn COMMAND test_parity_plain --gtest_filter=*conv2d*:*batch_norm*:BatchNorm*)
   set_tests_properties(test_parity_through_cudnn PROPERTIES ENVIRONMENT
     "SCVD_TEST_CONV=cudnn;SCVD_CUDNN=$<TARGET_FILE:cudnn_twin>;OMP_WAIT_POLICY=passive")
