@@ -71,6 +71,14 @@ void ParamStore::finalize(std::uint64_t seed) {
     refresh_compute();
 }
 
+void ParamStore::keep_masters(std::int64_t first, std::int64_t n) {
+    ENG_CHECK(compute_ != master_dtype(), "parameters", "masters in ", name_of(compute_), " are what kernels read, and stay whole");
+    Tensor kept(arena_, {n}, master_dtype());
+    copy(kept, master.slice(first, n));
+    for (Param& p : params_) p.master = {};
+    master = kept;
+}
+
 void ParamStore::zero_grad() { fill_zero(grad); }
 
 void ParamStore::refresh_compute() {

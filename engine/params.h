@@ -32,7 +32,9 @@ struct Param {  // one trainable tensor
     bool decay = true;           // false for biases, norms, class and position embeddings
     std::int64_t offset = 0;     // of the first element in the flat buffers
     Tensor master, compute, grad;
+    static inline thread_local std::vector<Param*>* used = nullptr;  // where use() notes itself, when somebody wants to know
     Tensor use() {
+        if (used) used->push_back(this);
         Tensor t = compute;
         t.param = this;
         return t;
@@ -50,6 +52,8 @@ public:
     void finalize(std::uint64_t seed);
     void zero_grad();
     void refresh_compute();  // compute <- master, after a load
+    // Keeps elements [first, first + n) of the masters alone; other ranks keep the rest. Only where kernels read a copy (bf16).
+    void keep_masters(std::int64_t first, std::int64_t n);
 
     std::deque<Param>& all() { return params_; }
     const std::deque<Param>& all() const { return params_; }
@@ -57,7 +61,7 @@ public:
     std::int64_t numel() const;  // of the parameters themselves
     DType compute_dtype() const { return compute_; }
     DType master_dtype() const { return stats_dtype(compute_); }
-    Tensor master, compute, grad;  // flat, [padded]; slices are 256-byte aligned, the padding is zero
+    Tensor master, compute, grad;  // flat, [padded]; slices are 256-byte aligned, the padding is zero. master: see keep_masters()
 
 private:
     Arena& arena_;

@@ -25,7 +25,8 @@ struct RowDotArgs { View a, b; Out y; };                    // y[N] = sum_c a[n,
 struct RowScaleArgs { View s, x; Out y; };                  // y[n,c] = s[n] x[n,c]
 struct ExpScaleArgs { View x, log_scale; Out y; };          // y = exp(log_scale[0]) x
 // c = op(a) op(b) + bias + residual, op transposes when ta/tb. With `gelu`, pre keeps c and c becomes QuickGELU(c).
-struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; };
+// With `gate` (written, not accumulated), c is multiplied by QuickGELU's derivative there: the way back through the activation.
+struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; View gate{}; };
 struct LayerNormFwd { View x, gamma, beta; Out y, mean, rstd; float eps; };
 struct LayerNormBwd { View dy, x, gamma, mean, rstd; Out dx, dgamma, dbeta; };
 struct L2NormalizeFwd { View x; Out y, rnorm; };            // y = x / |x|; a zero row stays zero; rnorm [N] = 1/|x|
@@ -75,14 +76,15 @@ struct SoftmaxXentBwd { View dloss, logits, target, lse; Out dlogits; };
 struct MatchingFwd { View scores, match; Out loss, lse; double scale, eps; };
 struct MatchingBwd { View dloss, scores, match, loss, lse; Out dscores; double scale, eps; };
 
-// One pass over the flat buffers (Loshchilov & Hutter, "Decoupled weight decay"): moments, master, compute copy, and
-// grad set back to zero. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
+// One pass over the flat buffers: moments, master, compute copy, and grad set back to zero. Weights decay apart from the
+// gradient (Loshchilov & Hutter, "Decoupled weight decay"), or with `l2` as a part of it, as Adam's decay was before. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
 // scalars [3], in master's dtype: what gradients are multiplied by, 1/(1-beta1^step), 1/(1-beta2^step). What changes from
 // step to step lies in memory, so that a recorded step can be replayed.
 struct AdamWArgs {
     Out master, compute, grad, m, v;
     View lr, decay, ends, scalars;
     float beta1, beta2, eps;
+    bool l2 = false;
 };
 
 // ---- Convolution nets. A picture's pixels are rows: x [B*H*W, C], channels innermost.

@@ -77,8 +77,9 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
             weight_backward(b, 3, b.gout, h);
         }
         const Tensor g = pre.like();
-        run_gemm(d, {in(b.gout), in(b.saved(3)), {}, {}, out(g)});
-        run_quick_gelu_backward(d, {in(g), in(pre), out(g)});
+        GemmArgs through{in(b.gout), in(b.saved(3)), {}, {}, out(g)};
+        through.gate = in(pre);
+        run_gemm(d, through);
         linear_backward(b, g, b.saved(0), b.saved(1));
         if (b.needs(5)) run_scale(d, {in(b.gout), out(b.grad(5)), 1});
     });

@@ -10,7 +10,10 @@ cmake --build "$build" --target gpu_suite
 pack=$build/gpu-pack
 rm -rf "$pack"
 mkdir -p "$pack/bin" "$pack/lib"
-cp "$build"/gpu_* "$build/scvd" "$pack/bin/"
+cp "$build"/gpu_* "$build/scvd" "$build/libscvd_bench.so" "$build/bench_all_pairs" "$pack/bin/"
+mkdir -p "$pack/bench" "$pack/model"
+cp bench/*.py bench/goals.json "$pack/bench/"
+cp -r model/presets "$pack/model/"
 [ -d assets ] && cp -r assets "$pack/"
 cp scripts/gpu_suite.sh "$pack/"
 git rev-parse HEAD >"$pack/revision" 2>/dev/null || echo unknown >"$pack/revision"

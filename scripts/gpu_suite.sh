@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The proof on hardware, one command: conformance of the PTX first, then the catalogue against the CPU, determinism,
-# compute-sanitizer, graph against eager, a training run whose losses match the CPU's, benchmarks if they are there.
+# compute-sanitizer, graph against eager, a training run whose losses match the CPU's, and what is measured beside PyTorch.
 # Runs prebuilt programs (beside this script in a pack made by gpu_pack.sh, or in build/) and builds them where a compiler
 # is. Writes bench/results/gpu-<date>.{json,txt} and says what could not run. Exit 0: everything that ran passed.
 set -uo pipefail
@@ -88,9 +88,19 @@ demo_curve() {  # the same bits twice on the GPU; within 2 % of the CPU's curve 
 }
 step "demo run: loss curve" demo_curve
 
-benches=$(ls "$bin"/bench_cuda_* 2>/dev/null || true)
-[ -n "$benches" ] || skip "benchmarks" "this build has none for CUDA"
-for b in $benches; do step "$(basename "$b")" "$b"; done
+# Beside PyTorch and its libraries, in a Python that brings its own; our libraries are found beside ours.
+compare() { local name=$1; shift; step "$name" env -u LD_LIBRARY_PATH OMP_WAIT_POLICY=passive python3 "$@"; }
+if ! python3 -c 'import torch, safetensors; assert torch.cuda.is_available()' 2>/dev/null; then
+    skip "beside PyTorch" "python3 here has no PyTorch with CUDA, or no safetensors"
+elif [ ! -e "$bin/libscvd_bench.so" ]; then
+    compare "the peers' kernels alone" "$root/bench/peers.py" kernels --out "$results/gpu-$stamp-peers.jsonl"
+    skip "beside PyTorch" "libscvd_bench.so is not in $bin"
+else
+    run=run; [ "${states[0]}" = passed ] || run=peers  # kernels that are not right are not timed
+    compare "$run: kernels" "$root/bench/$run.py" kernels --lib "$bin/libscvd_bench.so" --out "$results/gpu-$stamp-kernels.jsonl"
+    compare "$run: training step" "$root/bench/$run.py" step --lib "$bin/libscvd_bench.so" --out "$results/gpu-$stamp-step.jsonl"
+    compare "scores of every pair" "$root/bench/all_pairs.py" "$bin/bench_all_pairs"
+fi
 
 failed=0
 {

@@ -166,6 +166,17 @@ TEST(Faults, AThreadThatDoesNotComeIsWaitedForOnlySoLong) {
     EXPECT_NE(error_of([&] { comms[0]->barrier(); }).find("1 of 2 ranks came within 0.2 s"), std::string::npos);
 }
 
+TEST(Faults, ThreadsThatCallDifferentThingsAreTold) {
+    auto comms = thread_comms(2, 5);
+    for (const auto& e : on_threads(2, [&](int r) {
+             Arena arena;
+             const Tensor t(arena, {4}, DType::f32);
+             if (r) comms[r]->broadcast(t, 0);
+             else comms[r]->barrier();
+         }))
+        EXPECT_NE(e.find("ranks call different collectives"), std::string::npos) << e;
+}
+
 TEST(Faults, ARankThatLeavesWithAnErrorIsQuotedByAllOthers) {
     const int port = free_port();
     const auto errors = on_threads(3, [&](int r) {

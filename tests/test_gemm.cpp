@@ -19,7 +19,7 @@ struct Trial {
     int m, n, k;
     bool ta = false, tb = false;
     DType out = DType::f32;
-    bool bias = false, residual = false, gelu = false, accumulate = false;
+    bool bias = false, residual = false, gelu = false, accumulate = false, gate = false;
     int splits = 0, shift = 0;  // shift: elements by which the operands miss the alignment of an allocation
     DType in() const { return kernel == GemmKernel::simt ? DType::f32 : DType::bf16; }
 };
@@ -27,7 +27,7 @@ std::ostream& operator<<(std::ostream& os, const Trial& t) {
     const char* names[] = {"simt", "mma", "hopper"};
     return os << names[int(t.kernel)] << " " << t.m << "x" << t.n << "x" << t.k << (t.ta ? " T" : " N") << (t.tb ? "T" : "N") << " to "
               << name_of(t.out) << (t.bias ? " bias" : "") << (t.residual ? " residual" : "") << (t.gelu ? " gelu" : "")
-              << (t.accumulate ? " accumulate" : "") << ", splits " << t.splits << ", shift " << t.shift;
+              << (t.accumulate ? " accumulate" : "") << (t.gate ? " gate" : "") << ", splits " << t.splits << ", shift " << t.shift;
 }
 
 using Numbers = std::vector<double>;
@@ -73,12 +73,13 @@ protected:
         const std::size_t mn = std::size_t(t.m) * t.n;
         const Matrix a(device, t.ta ? t.k : t.m, t.ta ? t.m : t.k, t.in(), make(std::size_t(t.m) * t.k, 1), t.shift);
         const Matrix b(device, t.tb ? t.n : t.k, t.tb ? t.k : t.n, t.in(), make(std::size_t(t.k) * t.n, 2), t.shift);
-        const Matrix bias(device, 1, t.n, t.in(), make(t.n, 3)), residual(device, t.m, t.n, t.out, make(mn, 4));
+        const Matrix bias(device, 1, t.n, t.in(), make(t.n, 3)), residual(device, t.m, t.n, t.out, make(mn, 4)), gate(device, t.m, t.n, t.out, make(mn, 6));
         const Matrix c(device, t.m, t.n, t.out, t.accumulate ? make(mn, 5) : Numbers{}), pre(device, t.m, t.n, t.out, {});
         GemmArgs g{a.view, b.view};
         g.ta = t.ta, g.tb = t.tb, g.gelu = t.gelu;
         if (t.bias) g.bias = bias.view;
         if (t.residual) g.residual = residual.view;
+        if (t.gate) g.gate = gate.view;
         g.c = {c.view, t.accumulate ? Mode::accumulate : Mode::write};
         g.pre = {pre.view, t.gelu ? Mode::write : Mode::skip};
         if (!cuda::can_run(t.kernel, g)) return -1;
@@ -101,6 +102,10 @@ protected:
                 if (t.bias) add(bias.values[j]);
                 if (t.residual) add(residual.values[at]);
                 if (t.accumulate) add(c.values[at]);
+                if (t.gate) {
+                    const double x = gate.values[at], s = 1 / (1 + std::exp(-1.702 * x)), slope = s + 1.702 * x * s * (1 - s);
+                    sum *= slope, size = (size + std::fabs(sum)) * (1 + std::fabs(slope));
+                }
                 compare(t.gelu ? kept[at] : got[at], sum, u * std::fabs(sum) + u32 * (t.k + 4) * size);
                 // the activation starts from the rounded value that was kept
                 if (t.gelu) compare(got[at], kept[at] / (1 + std::exp(-1.702 * kept[at])), u * std::fabs(kept[at]) + 16 * u32 * (1 + std::fabs(kept[at])));
@@ -154,8 +159,10 @@ TEST_F(Gemm, Epilogues) {
                 t.residual = true, expect(t);
                 t.accumulate = true, expect(t);
                 t.residual = t.accumulate = false, t.gelu = true, expect(t);
+                t.gelu = false, t.gate = true, EXPECT_LE(worst(t, normal), 1) << t;
+                t.splits = 3, t.k = 392, EXPECT_LE(worst(t, normal), 1) << t;
             }
-    EXPECT_EQ(trials, 2 * 5 * 2 * 4);
+    EXPECT_EQ(trials, 5 * 2 * (2 * 4 + 2));
 }
 
 TEST_F(Gemm, AnyAlignment) {

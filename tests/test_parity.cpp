@@ -136,7 +136,7 @@ TEST_P(Parity, AddsToParameterGradients) {
 }
 
 // The optimizer has no op: three steps on both devices, segments that end anywhere, f32 and bf16 copies.
-TEST(AdamW, TakesTheSameStepsOnBothDevices) {
+void check_steps(bool l2) {
     for (const DType t : {DType::f32, DType::bf16}) {
         std::vector<double> result[2];
         for (const Device d : {Device::cpu, Device::cuda}) {
@@ -147,7 +147,7 @@ TEST(AdamW, TakesTheSameStepsOnBothDevices) {
             params.add("c", {3}, Init::zeros(), ParamGroup::clip, false);
             params.finalize(5);
             AdamWOptions options;
-            options.ema = 0.9f;
+            options.ema = 0.9f, options.l2 = l2, options.weight_decay = 0.3f;
             eng::AdamW optimizer(params, arena, options);
             for (int step = 0; step < 3; ++step) {
                 std::vector<double> g;
@@ -163,6 +163,8 @@ TEST(AdamW, TakesTheSameStepsOnBothDevices) {
         for (std::size_t i = 0; i < result[0].size(); ++i) ASSERT_NEAR(result[1][i], result[0][i], tolerance * (1 + std::fabs(result[0][i]))) << i;
     }
 }
+TEST(AdamW, TakesTheSameStepsOnBothDevices) { check_steps(false); }
+TEST(Adam, TakesTheSameStepsOnBothDevices) { check_steps(true); }
 
 // Batch norm in training has a second result: the running statistics that it moves.
 TEST(BatchNorm, MovesTheRunningStatisticsAlikeOnBothDevices) {

@@ -16,32 +16,39 @@ std::vector<std::int64_t> dims(const eng::Tensor& t) { return {t.shape().dim.beg
 // What goes into a file. Tensors of the CPU are written from where they lie, others from a copy kept until then.
 class Entries {
 public:
-    void add(const std::string& name, const eng::Tensor& t) {
-        const void* bytes = t.raw();
-        if (t.device() != eng::Device::cpu) {
-            copies_.emplace_back(t.bytes());
-            eng::read_host(t, copies_.back().data());
-            bytes = copies_.back().data();
-        }
-        list.push_back({name, dtype_text(t.dtype()), dims(t), bytes, t.bytes(), nullptr});
+    void add(const std::string& name, const eng::Tensor& like, const void* bytes) {
+        list.push_back({name, dtype_text(like.dtype()), dims(like), bytes, like.bytes(), nullptr});
+    }
+    // All of a flat buffer; of one that ranks share, this is where they meet.
+    const std::byte* flat(const eng::Tensor& t, const eng::AdamW* opt) {
+        if (!opt || !opt->sharded()) return static_cast<const std::byte*>(host(t));
+        copies_.push_back(opt->whole(t));
+        return copies_.back().data();
     }
     std::vector<eng::TensorToWrite> list;
 
 private:
+    const void* host(const eng::Tensor& t) {
+        if (t.device() == eng::Device::cpu) return t.raw();
+        copies_.emplace_back(t.bytes());
+        eng::read_host(t, copies_.back().data());
+        return copies_.back().data();
+    }
     std::deque<std::vector<std::byte>> copies_;
 };
 
-void read_into(const eng::SafeTensors& file, const std::string& path, const std::string& key, const eng::Tensor& t) {
+const eng::TensorInfo& info_of(const eng::SafeTensors& file, const std::string& path, const std::string& key, const std::vector<std::int64_t>& shape, eng::DType dtype) {
+    const auto as_shape = [](const std::vector<std::int64_t>& v) {
+        eng::Shape s;
+        s.rank = int(std::min<std::size_t>(4, v.size()));
+        std::copy_n(v.begin(), s.rank, s.dim.begin());
+        return s;
+    };
     const eng::TensorInfo* info = file.find(key);
     ENG_CHECK(info, "checkpoint", path, " has no \"", key, "\", which this model needs");
-    if (info->shape != dims(t)) {
-        eng::Shape got;
-        got.rank = int(std::min<std::size_t>(4, info->shape.size()));
-        std::copy_n(info->shape.begin(), got.rank, got.dim.begin());
-        eng::fail("checkpoint", path, ": \"", key, "\" is ", got, ", this model wants ", t.shape(), "; is it another preset's?");
-    }
-    ENG_CHECK(info->dtype == dtype_text(t.dtype()), "checkpoint", path, ": \"", key, "\" is ", info->dtype, ", want ", dtype_text(t.dtype()));
-    eng::write_host(t, info->data);
+    ENG_CHECK(info->shape == shape, "checkpoint", path, ": \"", key, "\" is ", as_shape(info->shape), ", this model wants ", as_shape(shape), "; is it another preset's?");
+    ENG_CHECK(info->dtype == dtype_text(dtype), "checkpoint", path, ": \"", key, "\" is ", info->dtype, ", want ", dtype_text(dtype));
+    return *info;
 }
 
 RunState parse_state(const std::string& text) {
@@ -51,18 +58,19 @@ RunState parse_state(const std::string& text) {
 
 }  // namespace
 
-void save_checkpoint(const std::string& path, const Config& c, Scvd& model, const eng::AdamW* opt, const RunState& s, bool average) {
+void save_checkpoint(const std::string& path, const Config& c, Scvd& model, const eng::AdamW* opt, const RunState& s, bool average, bool write) {
     Entries tensors;
-    for (const auto& p : model.params().all())
-        tensors.add(p.name, average && opt && opt->ema.defined() ? opt->ema.slice(p.offset, p.shape.numel()).view(p.shape) : p.master);
+    const bool ema = average && opt && opt->ema.defined();
+    const std::byte* weights = tensors.flat(ema ? opt->ema : model.params().master, opt);
+    for (const auto& p : model.params().all()) tensors.add(p.name, p.grad, weights + std::size_t(p.offset) * eng::size_of(p.grad.dtype()));
     nlohmann::json state{{"step", s.step}, {"best", s.best}, {"best_epoch", s.best_epoch}, {"lambda", s.lambda}, {"seconds", s.seconds}};
     if (opt && !average) {
-        tensors.add("optimizer.m", opt->m);
-        tensors.add("optimizer.v", opt->v);
-        if (opt->ema.defined()) tensors.add("optimizer.ema", opt->ema);
+        const auto moment = [&](const char* name, const eng::Tensor& t) { tensors.add(name, model.params().grad, tensors.flat(t, opt)); };
+        moment("optimizer.m", opt->m), moment("optimizer.v", opt->v);
+        if (opt->ema.defined()) moment("optimizer.ema", opt->ema);
         state["optimizer_steps"] = opt->steps;
     }
-    eng::write_safetensors(path, tensors.list, {{"format", "scvd"}, {"config", to_toml(c)}, {"state", state.dump()}});
+    if (write) eng::write_safetensors(path, tensors.list, {{"format", "scvd"}, {"config", to_toml(c)}, {"state", state.dump()}});
 }
 
 Config checkpoint_config(const std::string& path) {
@@ -82,13 +90,13 @@ Config checkpoint_config(const std::string& path) {
 
 RunState resume_checkpoint(const std::string& path, Scvd& model, eng::AdamW& opt) {
     const auto file = eng::SafeTensors::open(path);
-    for (auto& p : model.params().all()) read_into(file, path, p.name, p.master);
+    for (auto& p : model.params().all()) eng::write_host(p.master, info_of(file, path, p.name, dims(p.master), p.master.dtype()).data);
     model.params().refresh_compute();
     const auto it = file.metadata().find("state");
     ENG_CHECK(it != file.metadata().end(), "checkpoint", path, " has no \"state\" in its metadata");
-    read_into(file, path, "optimizer.m", opt.m);
-    read_into(file, path, "optimizer.v", opt.v);
-    if (opt.ema.defined()) read_into(file, path, "optimizer.ema", opt.ema);
+    const auto flat = [&](const char* key, const eng::Tensor& t) { opt.fill(t, info_of(file, path, key, dims(model.params().grad), t.dtype()).data); };
+    flat("optimizer.m", opt.m), flat("optimizer.v", opt.v);
+    if (opt.ema.defined()) flat("optimizer.ema", opt.ema);
     opt.steps = nlohmann::json::parse(it->second).at("optimizer_steps");
     return parse_state(it->second);
 }

@@ -16,8 +16,9 @@ struct RunState {
     double seconds = 0;          // of training, over all restarts
 };
 
-// optimizer may be null: weights only. With `average`, the weights written are the optimizer's EMA.
-void save_checkpoint(const std::string& path, const Config&, Scvd&, const eng::AdamW* optimizer, const RunState&, bool average = false);
+// optimizer may be null: weights only. With `average`, the weights written are the optimizer's EMA. Of several ranks one writes; where they
+// share the optimizer's state all must call it.
+void save_checkpoint(const std::string& path, const Config&, Scvd&, const eng::AdamW* optimizer, const RunState&, bool average = false, bool write = true);
 
 // The configuration stored in a checkpoint; for a file of another program that of the preset with the same image encoder,
 // its sizes read off the tensors, and no pair stage, which such a file has no weights for.

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <numeric>
 
 #include "engine/error.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 // Where the threads meet: each lays down a pointer, waits until all have, reads the others', and waits until all have.
 struct Table {
-    explicit Table(int size, double timeout) : timeout(timeout), in(size), out(size) {}
+    explicit Table(int size, double timeout) : timeout(timeout), in(size), what(size) {}
     void wait() {
         std::unique_lock lock(mutex);
         const std::int64_t round = rounds;
@@ -24,7 +25,7 @@ struct Table {
     }
     double timeout;
     std::vector<const void*> in;
-    std::vector<void*> out;
+    std::vector<std::size_t> what;  // kind and size of each rank's call: ranks that call different things are a bug, and are told so
     std::mutex mutex;
     std::condition_variable all;
     int arrived = 0;
@@ -38,14 +39,14 @@ public:
     int size() const override { return int(table_->in.size()); }
 
     void all_gather(const void* in, void* out, const std::vector<std::size_t>& bytes) override {
-        meet(in, out, [&] {
+        meet(in, 1 + 4 * sum(bytes), [&] {
             std::size_t at = 0;
             for (int r = 0; r < size(); at += bytes[r++])
                 if (bytes[r]) std::memmove(static_cast<char*>(out) + at, table_->in[r], bytes[r]);
         });
     }
     void reduce_scatter(const void* in, void* out, const std::vector<std::size_t>& counts, DType dtype) override {
-        meet(in, out, [&] {
+        meet(in, 2 + 4 * sum(counts), [&] {
             std::size_t first = 0;
             for (int r = 0; r < rank_; ++r) first += counts[r];
             std::vector<const void*> parts;
@@ -54,16 +55,18 @@ public:
         });
     }
     void broadcast(void* data, std::size_t bytes, int root) override {
-        meet(data, data, [&] {
+        meet(data, 3 + 4 * bytes, [&] {
             if (rank_ != root && bytes) std::memcpy(data, table_->in[root], bytes);
         });
     }
-    void barrier() override { meet(nullptr, nullptr, [] {}); }
+    void barrier() override { meet(nullptr, 0, [] {}); }
 
 private:
-    template <class Read> void meet(const void* in, void* out, Read&& read) {
-        table_->in[rank_] = in, table_->out[rank_] = out;
+    static std::size_t sum(const std::vector<std::size_t>& n) { return std::accumulate(n.begin(), n.end(), std::size_t{0}); }
+    template <class Read> void meet(const void* in, std::size_t what, Read&& read) {
+        table_->in[rank_] = in, table_->what[rank_] = what;
         table_->wait();
+        for (const std::size_t w : table_->what) ENG_CHECK(w == what, "threads", "ranks call different collectives");
         read();
         table_->wait();
     }

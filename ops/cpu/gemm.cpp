@@ -116,6 +116,10 @@ void gemm(const GemmArgs& g) {
         case DType::bf16: gemm_bf16(g, x); break;
         default: fail("gemm", "of ", name_of(g.a.dtype));
     }
+    if (g.gate.p) {
+        ENG_CHECK(g.c.mode == Mode::write && !g.gelu, "gemm", "a gate belongs to a gradient that is written");
+        return quick_gelu_backward({g.c, g.gate, g.c});
+    }
     if (!g.gelu) return;
     if (g.pre.mode != Mode::skip) std::memcpy(g.pre.p, g.c.p, std::size_t(x.m * x.n) * size_of(g.c.dtype));
     quick_gelu_forward({g.c, g.c});

@@ -1,5 +1,6 @@
 #pragma once
-// What happens to a finished element of a matrix product: bias, residual, activation, sum with what is there, store.
+// What happens to a finished element of a matrix product: bias, residual, activation or its derivative, sum with what is
+// there, store.
 // All GEMM kernels end here, so that a product has the same meaning whichever of them computed it.
 #include "ops/cuda/kernel.h"
 #include "ops/cuda/ptx.h"
@@ -9,8 +10,9 @@ namespace eng::cuda {
 struct Epilogue {
     void *c = nullptr, *pre = nullptr;                    // [m,n]; pre: the value before the activation, or null
     const void *bias = nullptr, *residual = nullptr;      // [n], [m,n], or null
+    const void* gate = nullptr;                           // [m,n]: times QuickGELU's derivative there, or null
     std::int64_t m = 0, n = 0;
-    bool c_bf16 = false, bias_bf16 = false, residual_bf16 = false;  // else f32; pre is as c
+    bool c_bf16 = false, bias_bf16 = false, residual_bf16 = false, gate_bf16 = false;  // else f32; pre is as c
     bool accumulate = false, gelu = false;
     bool wide = false;  // every group of eight columns starts at 16 bytes in every matrix
 };
@@ -66,10 +68,15 @@ PTX_INLINE void write1(void* x, bool narrow, std::int64_t i, float v) {
 // The activation sees the value that `pre` keeps, rounded to its type: the backward pass starts from the same number.
 PTX_INLINE float rounded(float v, bool narrow) { return narrow ? float(bf16(v)) : v; }
 PTX_INLINE float quick_gelu_of(float v) { return __fdividef(v, 1.0f + expf(-1.702f * v)); }
+PTX_INLINE float quick_gelu_slope(float v) {
+    const float s = __fdividef(1.0f, 1.0f + expf(-1.702f * v));
+    return s + 1.702f * v * s * (1.0f - s);
+}
 
 PTX_INLINE void emit1(const Epilogue& e, std::int64_t at, std::int64_t col, float v) {
     if (e.bias) v += read1(e.bias, e.bias_bf16, col);
     if (e.residual) v += read1(e.residual, e.residual_bf16, at);
+    if (e.gate) v *= quick_gelu_slope(read1(e.gate, e.gate_bf16, at));
     if (e.accumulate) v += read1(e.c, e.c_bf16, at);
     if (e.gelu) {
         v = rounded(v, e.c_bf16);
@@ -91,6 +98,11 @@ template <int W>
 PTX_INLINE void emit_wide(const Epilogue& e, std::int64_t at, std::int64_t col, float (&v)[W]) {
     if (e.bias) add_to(v, e.bias, e.bias_bf16, col);
     if (e.residual) add_to(v, e.residual, e.residual_bf16, at);
+    if (e.gate) {
+        float x[W];
+        read(e.gate, e.gate_bf16, at, x);
+        for (int j = 0; j < W; ++j) v[j] *= quick_gelu_slope(x[j]);
+    }
     if (e.accumulate) add_to(v, e.c, e.c_bf16, at);
     if (e.gelu) {
         for (int j = 0; j < W; ++j) v[j] = rounded(v[j], e.c_bf16);

@@ -67,16 +67,17 @@ Product product_of(const GemmArgs& g) {
     ENG_CHECK(k == kb && g.c.rows * g.c.cols == m * n && std::max({m, n, k}) < std::int64_t(1) << 30, "gemm", "a ", g.a.rows,
               "x", g.a.cols, " b ", g.b.rows, "x", g.b.cols, " c ", g.c.rows, "x", g.c.cols);
     const auto narrow = [](const View& v) { return v.dtype == DType::bf16; };
-    for (const View* v : {&g.a, &g.b, static_cast<const View*>(&g.c), &g.bias, &g.residual})
+    for (const View* v : {&g.a, &g.b, static_cast<const View*>(&g.c), &g.bias, &g.residual, &g.gate})
         ENG_CHECK(!v->p || narrow(*v) || v->dtype == DType::f32, "gemm", "on the GPU takes f32 and bf16, got ", name_of(v->dtype));
     ENG_CHECK(g.a.dtype == g.b.dtype, "gemm", "of ", name_of(g.a.dtype), " and ", name_of(g.b.dtype));
     Product p{g.a.p, g.b.p, int(m), int(n), int(k), g.ta, g.tb, 1, 0, {}};
     p.out.c = g.c.p, p.out.pre = g.gelu && g.pre.mode != Mode::skip ? g.pre.p : nullptr;
-    p.out.bias = g.bias.p, p.out.residual = g.residual.p;
+    p.out.bias = g.bias.p, p.out.residual = g.residual.p, p.out.gate = g.gate.p;
+    ENG_CHECK(!g.gate.p || (g.c.mode == Mode::write && !g.gelu), "gemm", "a gate belongs to a gradient that is written");
     p.out.m = m, p.out.n = n;
-    p.out.c_bf16 = narrow(g.c), p.out.bias_bf16 = narrow(g.bias), p.out.residual_bf16 = narrow(g.residual);
+    p.out.c_bf16 = narrow(g.c), p.out.bias_bf16 = narrow(g.bias), p.out.residual_bf16 = narrow(g.residual), p.out.gate_bf16 = narrow(g.gate);
     p.out.accumulate = g.c.mode == Mode::accumulate, p.out.gelu = g.gelu;
-    p.out.wide = n % 8 == 0 && at16(g.c.p) && at16(p.out.pre) && at16(g.bias.p) && at16(g.residual.p);
+    p.out.wide = n % 8 == 0 && at16(g.c.p) && at16(p.out.pre) && at16(g.bias.p) && at16(g.residual.p) && at16(g.gate.p);
     return p;
 }
 

@@ -1,0 +1,139 @@
+"""The engine inside a PyTorch process, through libscvd_bench.so (bench/capi.cpp): its kernels on PyTorch's tensors, on one
+stream, and its whole training step."""
+import ctypes as C
+import os
+import tempfile
+
+import torch
+
+import abi
+from abi import ACCUMULATE, ARGS, SKIP, WRITE, Out, Seqs, View
+
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2, torch.int32: 3, torch.uint8: 4}
+
+
+def view(t, first=0, cols=None):
+    """A matrix as kernels see it; columns [first, first+cols) of a wider one keep its pitch."""
+    if t is None:
+        return View()
+    assert t.is_contiguous()
+    width = t.shape[-1]
+    v = View(t.data_ptr() + first * t.element_size(), DTYPES[t.dtype], t.numel() // width, cols or width, width)
+    v.tensor = t  # lives as long as the view
+    return v
+
+
+def out(t, mode=WRITE, first=0, cols=None):
+    if t is None:
+        return Out(mode=SKIP)
+    v = view(t, first, cols)
+    o = Out(v.p, v.dtype, v.rows, v.cols, v.pitch, mode)
+    o.tensor = t
+    return o
+
+
+class Engine:
+    def __init__(self, path, device):
+        """device: "cpu" or "cuda". Errors: no such library, another layout of the structs, a build or machine without CUDA."""
+        self.device, self._device, self.peers_only = device, 1 if device == "cuda" else 0, False
+        self.lib = abi.load(os.path.abspath(path))
+        self.lib.scvd_step_open.restype = C.c_void_p
+        self.lib.scvd_step_peak_bytes.restype = C.c_double
+        self.lt = device == "cuda" and hasattr(self.lib, "peer_cublaslt_open")
+        if self.lt:
+            self.lib.peer_cublaslt_open.restype = C.c_void_p
+
+    def check(self, status):
+        if status:
+            raise RuntimeError(self.lib.scvd_error().decode())
+
+    def sources(self, kind):
+        return self.lib.scvd_sources(1 if kind == "step" else 0).decode()
+
+    def stream(self):
+        s = C.c_void_p()
+        self.check(self.lib.scvd_stream(C.byref(s)))
+        return torch.cuda.ExternalStream(s.value)
+
+    def kernel(self, name, **args):
+        """A function of nothing that enqueues one kernel; it keeps the tensors behind `args` alive."""
+        f, a, device = getattr(self.lib, "scvd_run_" + name), ARGS[name](**args), self._device
+        p = C.byref(a)
+
+        def run():
+            if f(device, p):
+                self.check(1)
+
+        run.args = args
+        return run
+
+    def cublaslt(self, **args):
+        """cuBLASLt's best of 16 for these GemmArgs: a function of nothing, or None where there is no cuBLASLt."""
+        if not self.lt:
+            return None
+        a, tried = ARGS["gemm"](**args), C.c_int(0)
+        peer = self.lib.peer_cublaslt_open(C.byref(a), C.byref(tried))
+        if not peer:
+            self.check(1)
+        p, f, handle = C.byref(a), self.lib.peer_cublaslt_run, C.c_void_p(peer)
+
+        def run():
+            if f(handle, p):
+                self.check(1)
+
+        run.args, run.tried = args, tried.value
+        run.like = lambda **other: self._cublaslt_again(handle, other)
+        return run
+
+    def _cublaslt_again(self, handle, args):  # the chosen way on other buffers of the same shapes
+        a, f = ARGS["gemm"](**args), self.lib.peer_cublaslt_run
+        p = C.byref(a)
+
+        def run():
+            if f(handle, p):
+                self.check(1)
+
+        run.args = args
+        return run
+
+
+class Step:
+    """The engine's training step of a preset on a made-up batch."""
+
+    def __init__(self, engine, preset, dtype, batch, pairs=""):
+        self.e = engine
+        self.h = engine.lib.scvd_step_open(preset.encode(), dtype.encode(), pairs.encode(), batch, engine._device)
+        engine.check(0 if self.h else 1)
+        self.h = C.c_void_p(self.h)
+
+    def close(self):
+        self.e.check(self.e.lib.scvd_step_close(self.h))
+
+    def dump(self, folder=None):
+        folder = folder or tempfile.mkdtemp(prefix="scvd-step-")
+        self.e.check(self.e.lib.scvd_step_dump(self.h, folder.encode()))
+        return folder
+
+    def backward(self):
+        loss = C.c_double()
+        self.e.check(self.e.lib.scvd_step_backward(self.h, C.byref(loss)))
+        return loss.value
+
+    def run(self):
+        self.e.check(self.e.lib.scvd_step_run(self.h))
+
+    def peak_bytes(self):
+        return self.e.lib.scvd_step_peak_bytes(self.h)
+
+    def gradients(self):
+        """{name: gradient as a PyTorch tensor on the CPU}, float32."""
+        grads, name, v, i = {}, C.c_char_p(), View(), 0
+        while not self.e.lib.scvd_step_gradient(self.h, i, C.byref(name), C.byref(v)):
+            t = torch.empty(v.rows * v.cols, dtype=torch.float32, device=self.e.device)
+            one = View(v.p, v.dtype, 1, v.rows * v.cols, v.rows * v.cols)
+            self.e.kernel("scale", x=one, y=out(t.view(1, -1)), s=1.0)()
+            if self.e.device == "cuda":
+                torch.cuda.synchronize()
+            grads[name.value.decode()] = t.cpu()
+            i += 1
+        return grads

@@ -1,0 +1,99 @@
+"""What a row of the comparison is, and the checks before it is timed."""
+import fnmatch
+import sys
+from dataclasses import dataclass, field
+
+import torch
+
+import timing
+
+GATE = 1.1  # our error against fp64 may be this much of the worst peer's in the same dtype
+
+
+@dataclass
+class Row:
+    id: str
+    shape: list
+    flops: float
+    bytes: float            # each input read once, each output written once
+    build: callable         # (Ours or None, device) -> Built, called when the row's turn comes
+    graph: bool = True
+    extra: dict = field(default_factory=dict)
+
+
+@dataclass
+class Built:
+    variants: dict          # {name: f(i)}: call i works on copy i % sets; "ours" is the engine
+    sets: int
+    results: dict           # {name: tensors that copy 0 left}, compared with
+    reference: callable     # () -> the same tensors in fp64
+    before: callable = lambda: None  # poisons outputs, restores accumulators
+
+
+def cycle(functions):
+    """f(i) that calls the i-th of these, round and round."""
+    n = len(functions)
+    return lambda i: functions[i % n]()
+
+
+def try_peers(peers):
+    """{name: maker} -> ({name: f(i)}, {name: why not}); a peer that a machine lacks is named, never silently left out."""
+    have, lack = {}, {}
+    for name, make in peers.items():
+        try:
+            f = make()
+            if f is None:
+                raise RuntimeError("not on this machine")
+            f(0)
+            have[name] = f
+        except Exception as e:
+            lack[name] = f"{type(e).__name__}: {str(e).splitlines()[0][:160] if str(e) else ''}"
+    return have, lack
+
+
+def errors(built):
+    """{variant: relative error of each output against fp64}, outputs poisoned before each call."""
+    want, found = [t.double() for t in built.reference()], {}
+    for name, run in built.variants.items():
+        built.before()
+        run(0)
+        got = built.results[name]() if callable(built.results[name]) else built.results[name]
+        found[name] = max(timing.error(g.reshape(w.shape), w) for g, w in zip(got, want, strict=True))
+    return found
+
+
+def ours_is_right(found, dtype_error):
+    peers = [e for n, e in found.items() if n != "ours"]
+    return found.get("ours", 0) <= GATE * max(peers + [dtype_error])
+
+
+def run_rows(rows, engine, clock, write, only="*"):
+    """Checks and times every row whose id matches; one JSON object each, written at once. -> how many were wrong"""
+    wrong = 0
+    for number, row in enumerate(r for r in rows if fnmatch.fnmatch(r.id, only)):
+        line = {"type": "row", "id": row.id, "shape": row.shape, "flops": row.flops, "bytes": row.bytes, **row.extra}
+        try:
+            with clock.on_stream():
+                built = row.build(engine)
+                line["lacking"] = getattr(built, "lacking", {})
+                line["err"] = errors(built)
+                clock.wait()
+            line["right"] = ours_is_right(line["err"], 5e-5 if row.extra.get("dtype") == "f32" else 1.7e-3)  # a loss of scores up to 20: 20 x 20 roundings of f32 | one rounding to bf16
+            wrong += not line["right"]
+            if line["right"]:
+                variants = dict(built.variants)
+                if number % 10 == 0:  # the noise floor: one implementation twice
+                    name = next(iter(variants))
+                    variants[name + " again"] = variants[name]
+                built.before()
+                line["ms"], line["how"] = clock.compare(variants, built.sets, row.graph)
+        except Exception as e:
+            line["failed"] = f"{type(e).__name__}: {e}"[:400]
+            wrong += 1
+        write(line)
+        said = ", ".join(f"{n} {s['median']:.4f}" for n, s in line.get("ms", {}).items())
+        print(f"{row.id:<44} {said or line.get('failed', 'WRONG: ' + str(line.get('err')))}", file=sys.stderr, flush=True)
+        built = None
+        if clock.device == "cuda":
+            torch.cuda.empty_cache()
+    return wrong

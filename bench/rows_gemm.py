@@ -1,0 +1,177 @@
+"""Matrix products of the model: forward, data gradient and weight gradient of every linear layer, plain and with their
+epilogues. Peers: cuBLASLt's best of 16 guesses (with one fused elementwise kernel where ours has an epilogue), F.linear."""
+import torch
+import torch.nn.functional as F
+
+import timing
+from engine import WRITE, out, view
+from rows import Built, Row, cycle, try_peers
+
+
+def gelu(x):
+    return x * torch.sigmoid(1.702 * x)
+
+
+def _gelu_and_pre(pre, y):  # one kernel when compiled
+    y.copy_(gelu(pre.float()))
+
+
+def _add(y, r):
+    y.add_(r)
+
+
+def _dgelu(g, pre):
+    s = torch.sigmoid(1.702 * pre.float())
+    g.copy_(g.float() * (s + 1.702 * pre.float() * s * (1 - s)))
+
+
+COMPILED = {}
+
+
+def fused(f):
+    """The elementwise kernel beside a library's product: compiled once."""
+    if f not in COMPILED:
+        COMPILED[f] = torch.compile(f, dynamic=False)
+    return COMPILED[f]
+
+
+def random(shape, device, dtype=torch.bfloat16):
+    return torch.randn(shape, device=device, dtype=torch.float32).to(dtype)
+
+
+class Product:
+    """Copies of the tensors of op(a) op(b) -> c, and GemmArgs for each."""
+
+    def __init__(self, kind, m, n, k, device):
+        self.kind = kind
+        self.ta, self.tb = kind.startswith("dw"), kind.startswith("f")
+        self.bias = random((n,), device) if "bias" in kind else None
+        wide = torch.float32 if self.ta else torch.bfloat16
+        size = 2 * (m * k + k * n) + m * n * (4 if self.ta else 2) * (2 if "gelu" in kind or "res" in kind else 1)
+        self.n = timing.copies(size, device)
+        self.sets = []
+        for _ in range(self.n):
+            s = {"a": random((k, m) if self.ta else (m, k), device), "b": random((n, k) if self.tb else (k, n), device) / k**0.5}
+            s["c"] = torch.empty(m, n, device=device, dtype=wide)
+            if "gelu" in kind:
+                s["pre"] = random((m, n), device) if kind.startswith("dx") else torch.empty(m, n, device=device, dtype=torch.bfloat16)
+            if "res" in kind:
+                s["res"] = random((m, n), device)
+            if "bgrad" in kind:
+                s["bgrad"] = torch.empty(m, device=device, dtype=torch.float32)
+            self.sets.append(s)
+
+    def poison(self):
+        for s in self.sets[:1]:
+            s["c"].fill_(float("nan"))
+            if self.kind == "f+bias+gelu2":
+                s["pre"].fill_(float("nan"))
+            if "bgrad" in s:
+                s["bgrad"].fill_(float("nan"))
+
+    def results(self):
+        s = self.sets[0]
+        return [t for t in (s["c"], s["pre"] if self.kind == "f+bias+gelu2" else None, s.get("bgrad")) if t is not None]
+
+    def plain(self, s, c=None, bias=True):  # GemmArgs without residual and activation
+        return dict(a=view(s["a"]), b=view(s["b"]), bias=view(self.bias if bias else None), c=out(s["c"] if c is None else c), pre=out(None), ta=self.ta, tb=self.tb)
+
+    def reference(self):
+        s = self.sets[0]
+        a, b = s["a"].double(), s["b"].double()
+        c = (a.T if self.ta else a) @ (b.T if self.tb else b)
+        if self.bias is not None:
+            c = c + self.bias.double()
+        if "res" in self.kind:
+            c = c + s["res"].double()
+        if self.kind == "f+bias+gelu2":
+            return [gelu(c), c]
+        if "gelu" in self.kind:
+            p = s["pre"].double()
+            g = torch.sigmoid(1.702 * p)
+            c = c * (g + 1.702 * p * g * (1 - g))
+        return [c, a.sum(0)] if "bgrad" in s else [c]
+
+    def ours(self, e):
+        runs = []
+        for s in self.sets:
+            args = self.plain(s)
+            if "res" in self.kind:
+                args["residual"] = view(s["res"])
+            if self.kind == "f+bias+gelu2":
+                args.update(pre=out(s["pre"]), gelu=True)
+            if self.kind == "dx+dgelu":
+                args["gate"] = view(s["pre"])
+            steps = [e.kernel("gemm", **args)]
+            if "bgrad" in s:
+                steps.append(e.kernel("row_sum", x=view(s["a"]), y=out(s["bgrad"].view(1, -1))))
+            runs.append(steps[0] if len(steps) == 1 else lambda steps=steps: [f() for f in steps])
+        return cycle(runs)
+
+    def after(self, s):
+        """What a library needs a kernel of its own for, as one fused kernel."""
+        if self.kind == "f+bias+gelu2":
+            return lambda: fused(_gelu_and_pre)(s["pre"], s["c"])
+        if "res" in self.kind:
+            return lambda: fused(_add)(s["c"], s["res"])
+        if self.kind == "dx+dgelu":
+            return lambda: fused(_dgelu)(s["c"], s["pre"])
+        if "bgrad" in s:
+            return lambda: torch.sum(s["a"], 0, dtype=torch.float32, out=s["bgrad"])
+        return None
+
+    def target(self, s):  # of the bare product
+        return s["pre"] if self.kind == "f+bias+gelu2" else s["c"]
+
+    def lt(self, e):
+        if not e or not e.lt:
+            return None
+        first = e.cublaslt(**self.plain(self.sets[0], self.target(self.sets[0])))
+        return self.chained([first] + [first.like(**self.plain(s, self.target(s))) for s in self.sets[1:]])
+
+    def torch_(self):
+        def product(s):
+            a, b = s["a"].T if self.ta else s["a"], s["b"].T if self.tb else s["b"]
+            if self.ta:
+                return lambda: s["c"].copy_(a @ b)  # rounds to bf16 on the way: PyTorch has no f32 output for bf16 operands
+            if self.bias is not None:
+                return lambda: torch.addmm(self.bias, a, b, out=self.target(s))
+            return lambda: torch.mm(a, b, out=self.target(s))
+        return self.chained([product(s) for s in self.sets])
+
+    def chained(self, products):
+        runs = []
+        for s, p in zip(self.sets, products):
+            after = self.after(s)
+            runs.append((lambda p=p, after=after: (p(), after())) if after else p)
+        return cycle(runs)
+
+
+def gemm_row(name, kind, m, n, k, device, **extra):
+    """c [m,n] from a of m x k and b of k x n, in the storage order that `kind` has in the model."""
+    def build(e):
+        p = Product(kind, m, n, k, device)
+        lt = "cublaslt_best16" + ("+1ew" if p.after(p.sets[0]) else "")
+        peers, lack = try_peers({lt: lambda: p.lt(e), "torch": p.torch_})
+        variants = ({"ours": p.ours(e)} if e and not e.peers_only else {}) | peers
+        b = Built(variants, p.n, {v: p.results for v in variants}, p.reference, p.poison)
+        b.lacking = lack
+        return b
+
+    moved = 2 * (m * k + n * k) + m * n * (4 if kind.startswith("dw") else 2)
+    moved += 2 * m * n * (("gelu" in kind) + ("res" in kind)) + (4 * m if "bgrad" in kind else 0)
+    return Row(name, [m, n, k], 2.0 * m * n * k, float(moved), build, extra={"kind": kind, **extra})
+
+
+def tower_rows(tag, tokens, d, hidden, device, **extra):
+    """The linear layers of one transformer block."""
+    T = tokens
+    rows = []
+    for layer, o, i in (("qkv", 3 * d, d), ("proj", d, d), ("fc1", hidden, d), ("fc2", d, hidden)):
+        rows += [gemm_row(f"gemm.{tag}.{layer}.f", "f", T, o, i, device, **extra), gemm_row(f"gemm.{tag}.{layer}.dx", "dx", T, i, o, device, **extra),
+                 gemm_row(f"gemm.{tag}.{layer}.dw", "dw", o, i, T, device, **extra)]
+    if tag == "v":
+        rows += [gemm_row("gemm.v.fc1.f+bias+gelu2", "f+bias+gelu2", T, hidden, d, device, **extra), gemm_row("gemm.v.fc2.f+bias+res", "f+bias+res", T, d, hidden, device, **extra),
+                 gemm_row("gemm.v.proj.f+bias+res", "f+bias+res", T, d, d, device, **extra), gemm_row("gemm.v.fc2.dx+dgelu", "dx+dgelu", T, hidden, d, device, **extra),
+                 gemm_row("gemm.v.fc1.dw+bgrad", "dw+bgrad", hidden, d, T, device, **extra)]
+    return rows

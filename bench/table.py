@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Reads what bench/run.py recorded, beside the goals in bench/goals.json. Needs no GPU and no package.
+
+    bench/table.py FILE...            the table, and which goals are met. Exit 0: every measured MUST is met; 1: one is not, or a
+                                      row was wrong; 3: the files belong to other sources than these (nothing is judged)
+    bench/table.py --docs [FILE...]   rewrites the tables of docs/performance.md; without files, what was never measured says so
+
+A file is stale when the fingerprint of the kernels (for steps: of the model, too) that it was measured with is not that of
+this tree (bench/sources.py)."""
+import fnmatch
+import json
+import math
+import sys
+from pathlib import Path
+
+import count
+import sources
+
+HERE = Path(__file__).resolve().parent
+NOT_MEASURED = "not measured"
+
+
+def read(paths):
+    """All lines of the files, each with the header of its run."""
+    lines = []
+    for path in paths:
+        head = None
+        for number, text in enumerate(Path(path).read_text().splitlines(), 1):
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                sys.exit(f"bench/table.py: {path}, line {number} is no JSON")
+            if line["type"] == "run":
+                head = line
+            elif head is None:
+                sys.exit(f"bench/table.py: {path} does not begin with a run")
+            if line["type"] == "ceilings":
+                head["ceilings"] = line
+            lines.append(line | {"run": head, "file": str(path)})
+    return lines
+
+
+def stale(lines):
+    """Why these results say nothing about this tree, or nothing."""
+    for run in {id(l["run"]): l["run"] for l in lines}.values():
+        for kind in {"kernels": ["kernels"], "step": ["step"]}[run["what"]]:
+            was, now = run["sources"].get(kind, "none of ours"), sources.fingerprint(kind)
+            if was != now and not run["peers_only"]:
+                yield f"stale: {run['what']} of {run['date']} (commit {run['git'][:7]}) measured sources {was}, these are {now}"
+
+
+def floor_ms(line):
+    c = line["run"].get("ceilings")
+    return 1e3 * max(line["flops"] / (1e12 * c["bf16_TFLOPs"]), line["bytes"] / (1e12 * c["copy_TBps"])) if c else None
+
+
+def best(ms, patterns):
+    """(name, median) of the fastest of these peers."""
+    found = [(v["median"], n) for n, v in ms.items() if not n.endswith(" again") and any(fnmatch.fnmatch(n, p) for p in patterns)]
+    return min(found, default=(None, None))[::-1]
+
+
+def judge_kernels(lines, goals):
+    """One result per goal: dict with ratios, or None in place of what was not measured."""
+    for goal in goals["kernels"]:
+        rows = [l for l in lines if l["type"] == "row" and "ours" in l.get("ms", {}) and any(fnmatch.fnmatch(l["id"], p) for p in goal["rows"])]
+        ratios = {l["id"]: best(l["ms"], goal["peers"])[1] / l["ms"]["ours"]["median"] for l in rows if best(l["ms"], goal["peers"])[1]}
+        result = {"goal": goal, "ratios": ratios, "verdict": NOT_MEASURED, "geomean": None, "min": None, "frac": None}
+        if ratios:
+            result["geomean"] = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
+            result["min"] = min(ratios.values())
+            fracs = [floor_ms(l) / l["ms"]["ours"]["median"] for l in rows if floor_ms(l)]
+            result["frac"] = min(fracs, default=None)
+            met = lambda level: all(result[k] >= v * (1 - goals["noise"]) for k, v in goal[level].items())
+            result["verdict"] = "ahead" if met("ahead") else "must" if met("must") else "UNDER"
+        yield result
+
+
+def wanted(goal, level):
+    return ", ".join(f"{k} {v:g}" if k != "min" or len(goal[level]) > 1 else f"{v:g}" for k, v in goal[level].items())
+
+
+def kernel_table(lines, goals):
+    out = ["| calls | best of | must | ahead | measured: geomean, least | of the floor | verdict |", "|---|---|---|---|---|---|---|"]
+    for r in judge_kernels(lines, goals):
+        g = r["goal"]
+        measured = f"{r['geomean']:.2f}, {r['min']:.2f}" if r["ratios"] else NOT_MEASURED
+        out.append(f"| {g['name']} | {', '.join(g['peers'])} | {wanted(g, 'must')} | {wanted(g, 'ahead')} | {measured} | {r['frac'] or 0:.2f} | {r['verdict']} |"
+                   if r["ratios"] else f"| {g['name']} | {', '.join(g['peers'])} | {wanted(g, 'must')} | {wanted(g, 'ahead')} | {measured} | - | {r['verdict']} |")
+    return "\n".join(out)
+
+
+def row_table(lines):
+    out = ["| row | shape | ours, us | best peer, us | ratio | floor, us | of the floor | error ours / peer |", "|---|---|---|---|---|---|---|---|"]
+    for l in lines:
+        if l["type"] != "row" or "ms" not in l:
+            continue
+        ours, floor = l["ms"].get("ours", {}).get("median"), floor_ms(l)
+        peer, p = best({n: v for n, v in l["ms"].items() if n != "ours"}, ["*"])
+        us = lambda v: "-" if v is None else f"{1e3 * v:.1f}"
+        out.append(f"| {l['id']} | {' x '.join(map(str, l['shape']))} | {us(ours)} | {us(p)} ({peer}) | {f'{p / ours:.2f}' if ours and p else '-'} | {us(floor)} | "
+                   f"{f'{floor / ours:.2f}' if ours and floor else '-'} | {l['err'].get('ours', 0):.1e} / {l['err'].get(peer, 0):.1e} |")
+    return "\n".join(out)
+
+
+def step_results(lines, goals):
+    """(batch, what, measured or None, must, ahead, higher is better) of whole steps."""
+    g = goals["step"]
+    c = count.preset(g["preset"])
+    for B in (64, 128, 256):
+        line = next((l for l in lines if l["type"] == "step" and l["B"] == B and l["preset"] == g["preset"]), None)
+        ours = line and line.get("ours")
+        ceilings = next((l["run"]["ceilings"] for l in lines if "ceilings" in l["run"]), {"bf16_TFLOPs": 788, "copy_TBps": 4.3})
+        floor = 1e3 * count.floor(count.training_step(c, B).calls, 1e12 * ceilings["bf16_TFLOPs"], 1e12 * ceilings["copy_TBps"])
+        yield B, f"of the floor ({floor:.1f} ms)", ours and floor / ours["ms"]["median"], g["of_floor"]["must"], g["of_floor"]["ahead"], True
+        for what, unit in (("ratio", "ms"), ("memory", "GB")):
+            for peer, goal in g[what].items():
+                have = [p for n, p in (line or {}).get("peers", {}).items() if fnmatch.fnmatch(n, peer)]
+                value = None
+                if ours and have:
+                    value = (min(p["ms"]["median"] for p in have) / ours["ms"]["median"] if what == "ratio" else ours["peak_GB"] / min(p["peak_GB"] for p in have))
+                yield B, f"{'times faster than' if what == 'ratio' else 'memory beside'} {peer}", value, goal["must"], goal["ahead"], what == "ratio"
+
+
+def step_table(lines, goals):
+    out = ["| batch | measure | must | ahead | measured | verdict |", "|---|---|---|---|---|---|"]
+    for B, what, value, must, ahead, up in step_results(lines, goals):
+        sign = ">=" if up else "<="
+        met = lambda level: value >= level if up else value <= level
+        verdict = NOT_MEASURED if value is None else "ahead" if met(ahead) else "must" if met(must) else "UNDER"
+        out.append(f"| {B} | {what} | {sign} {must:g} | {sign} {ahead:g} | {'-' if value is None else f'{value:.2f}'} | {verdict} |")
+    return "\n".join(out)
+
+
+def fill(text, tables):
+    """Replaces what stands between <!-- table: name --> and <!-- end -->."""
+    for name, table in tables.items():
+        begin = f"<!-- table: {name} -->"
+        at = text.find(begin)
+        if at < 0 or text.find("<!-- end -->", at) < 0:
+            sys.exit(f"bench/table.py: docs/performance.md has no place for the table \"{name}\"")
+        text = text[:at] + begin + "\n" + table + "\n" + text[text.find("<!-- end -->", at):]
+    return text
+
+
+def write_docs(lines, goals):
+    path = sources.ROOT / "docs" / "performance.md"
+    gpu = [l for l in lines if l["run"]["device"] == "cuda"]
+    c = count.preset("vit-b16")
+    work = "\n\n".join(f"Batch {B}:\n\n" + count.table(count.training_step(c, B), 788e12, 4.3e12) for B in (64, 128))
+    measured = row_table(gpu) if any(l["type"] == "row" and "ms" in l for l in gpu) else "No GPU has run them yet."
+    path.write_text(fill(path.read_text(), {"work": work, "kernels": kernel_table(gpu, goals), "rows": measured, "step": step_table(gpu, goals)}))
+    print(path)
+
+
+def main():
+    paths = [a for a in sys.argv[1:] if not a.startswith("--")]
+    if set(sys.argv[1:]) - set(paths) - {"--docs"} or not sys.argv[1:]:
+        print(__doc__)
+        return 2
+    goals = json.loads((HERE / "goals.json").read_text())
+    lines = read(paths)
+    if reasons := sorted(set(stale(lines))):
+        print("\n".join(reasons))
+        return 3
+    if "--docs" in sys.argv:
+        write_docs(lines, goals)
+        return 0
+    print(kernel_table(lines, goals), row_table(lines), step_table(lines, goals), sep="\n\n")
+    wrong = [l for l in lines if l.get("right") is False or "failed" in l]
+    under = [r["goal"]["name"] for r in judge_kernels(lines, goals) if r["verdict"] == "UNDER"]
+    under += [f"step, batch {B}: {what}" for B, what, value, must, _, up in step_results(lines, goals) if value is not None and (value < must if up else value > must)]
+    for l in wrong:
+        print(f"WRONG: {l.get('id', l['type'])}: {l.get('failed') or l.get('err') or l}")
+    for name in under:
+        print(f"UNDER MUST: {name}")
+    return 1 if wrong or under else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
