@@ -34,6 +34,10 @@ set(cuemu_asan_kernel -O1 -fsanitize=undefined -fno-sanitize-recover=undefined)
 set(cuemu_check_all -O2 -DCUEMU_CHECK=1)
 set(cuemu_check_kernel -O1 -fsanitize=thread)
 
+set(cuemu_cudnn ${CUDNN_SRC})
+list(REMOVE_ITEM cuemu_cudnn ops/cuda/cudnn/attention.cpp ops/cuda/cudnn/attention_none.cpp)
+list(APPEND cuemu_cudnn ops/cuda/cudnn/attention_none.cpp)  # its graphs have no twin here
+
 foreach(b plain asan check)
   add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp engine/comm/nccl_none.cpp)
   target_include_directories(cuemu_${b} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
@@ -49,6 +53,8 @@ foreach(b plain asan check)
   target_compile_options(cuemu_memory_${b} PRIVATE ${cuemu_${b}_all} -g1 -Wall -Wextra -Werror)
 
   emulated_objects(ops_cuda_emulated_${b} SOURCES ${CUDA_SRC} FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
+  target_sources(ops_cuda_emulated_${b} PRIVATE ${cuemu_cudnn})
+  target_include_directories(ops_cuda_emulated_${b} SYSTEM PRIVATE ${CUDNN_INCLUDE})
 
   foreach(t conformance clean bugs)
     emulated_objects(cuemu_${t}_${b}_objects SOURCES ${CMAKE_SOURCE_DIR}/tests/cuemu/${t}.cu FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
@@ -83,6 +89,17 @@ endforeach()
 add_executable(test_cuda_memory_plain tests/test_cuda_memory.cpp engine/backing_cuda.cpp)
 target_link_libraries(test_cuda_memory_plain PRIVATE cases ops_cuda_emulated_plain cuemu_plain GTest::gtest_main)
 add_test(NAME test_cuda_memory COMMAND test_cuda_memory_plain)
+
+# Convolution and batch norm through cuDNN, with a stand-in for the library that keeps to its manual.
+if(CUDNN_INCLUDE)
+  add_library(cudnn_twin SHARED tests/cudnn_twin.cpp)
+  target_link_libraries(cudnn_twin PRIVATE options)
+  target_include_directories(cudnn_twin SYSTEM PRIVATE ${CUDNN_INCLUDE} ${CUDA_HEADERS})
+  set_target_properties(test_parity_plain PROPERTIES ENABLE_EXPORTS ON)  # the stand-in uses the emulator's runtime
+  add_test(NAME test_parity_through_cudnn COMMAND test_parity_plain --gtest_filter=*conv2d*:*batch_norm*:BatchNorm*)
+  set_tests_properties(test_parity_through_cudnn PROPERTIES ENVIRONMENT
+    "SCVD_TEST_CONV=cudnn;SCVD_CUDNN=$<TARGET_FILE:cudnn_twin>;OMP_WAIT_POLICY=passive")
+endif()
 
 # Each program in order, and under a few random schedules; scripts/nightly.sh runs more of them.
 set(schedules_plain 1 2 3)

@@ -57,6 +57,14 @@ done
 step "memory, copies, graph == eager" "$bin/gpu_test_cuda_memory"
 step "determinism: catalogue, 5 times" "$bin/gpu_test_parity" --gtest_repeat=5 --gtest_brief=1
 
+# The parts that cuDNN can compute, through cuDNN: what it is missing is the first line that the program prints.
+for part in conv attention; do
+    missing=$("$bin/scvd" train --data "$work/none" --out "$work/none" --$part cudnn 2>&1 | grep 'cudnn: ' || true)
+    if [ -n "$missing" ]; then skip "$part through cuDNN" "$missing"
+    elif [ $part = conv ]; then step "conv through cuDNN" env SCVD_TEST_CONV=cudnn "$bin/gpu_test_parity" --gtest_filter='*conv2d*:*batch_norm*:BatchNorm*'
+    else step "attention through cuDNN" env SCVD_TEST_ATTENTION=cudnn "$bin/gpu_test_parity" --gtest_filter='*attention*'; fi
+done
+
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
 for tool in memcheck racecheck initcheck synccheck; do
     if [ -n "$sanitizer" ]; then

@@ -21,3 +21,5 @@ echo "== tokenizer vocabulary"
 bash scripts/fetch_bpe.sh
 echo "== CUDA headers"
 bash scripts/fetch_cuda_headers.sh
+echo "== cudnn-frontend's headers"
+bash scripts/fetch_cudnn_frontend.sh

@@ -42,6 +42,10 @@ refuses "--resume: run/last.safetensors is not there" train --data set --out run
 tiny="--train.batch 8 --image.dim 32 --image.layers 1 --image.heads 1 --text.dim 32 --text.layers 1 --text.heads 1 --model.embed 32"
 refuses "the loss is" train --data set --out run $tiny --train.lr 1e30 --train.head_lr 1e30 --train.clip_norm 0 --train.warmup 0
 refuses "the first output that is not finite" train --data set --out run $tiny --train.lr 1e30 --train.head_lr 1e30 --train.clip_norm 0 --train.warmup 0 --check-numerics
+export SCVD_CUDNN=/nowhere/libcudnn.so.9  # what cannot be loaded, or what the build lacks, is said before anything is done
+refuses "cudnn: --conv cudnn" train --data set --out run $tiny --device cuda --conv cudnn
+refuses "--attention cudnn" train --data set --out run $tiny --device cuda --attention cudnn
+unset SCVD_CUDNN
 works train --data set --out good $tiny --train.epochs 1
 [ -s good/build.txt ] && [ -s good/config.toml ] && [ -s good/metrics.jsonl ] || die "the run folder lacks build.txt, config.toml or metrics.jsonl"
 refuses "already holds a run" train --data set --out good $tiny

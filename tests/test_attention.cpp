@@ -5,6 +5,7 @@
 
 #include "engine/transfer.h"
 #include "ops/cuda/attention_kernels.h"
+#include "ops/cuda/ragged.h"
 #include "tests/check.h"
 
 using namespace eng;
@@ -229,6 +230,15 @@ TEST_F(Attention, MapIsTheMeanProbability) {
         cuda::attention_map({here.forward().q, here.forward().k, here.seqs, out(got), 3, here.scale()});
         compare(download_wide(got), download_wide(want), 4 * (2 + 8 * std::sqrt(150.0)) / (1 << 24), name_of(type));
     }
+}
+
+// What cuDNN is told of packed sequences.
+TEST_F(Attention, RaggedOffsetsCountElements) {
+    const Tensor begin = indices(device, {0, 5, 6, 11}), len = indices(device, {5, 1, 4, 2}), offsets = indices(device, {9, 9, 9, 9, 9});
+    cuda::ragged_offsets(in(begin), in(len), 24, offsets.as<std::int32_t>());
+    std::vector<std::int32_t> got(5);
+    read_host(offsets, got.data());
+    EXPECT_EQ(got, (std::vector<std::int32_t>{0, 120, 144, 264, 312}));
 }
 
 }  // namespace

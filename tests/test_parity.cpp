@@ -8,6 +8,7 @@
 #include "engine/rng.h"
 #include "engine/transfer.h"
 #include "ops/optimizer.h"
+#include "ops/provider.h"
 #include "tests/check.h"
 
 using namespace eng;
@@ -18,6 +19,13 @@ void PrintTo(const Case& c, std::ostream* os) { *os << c.name; }
 }  // namespace eng
 
 namespace {
+
+// SCVD_TEST_CONV=cudnn, SCVD_TEST_ATTENTION=cudnn: the same catalogue through cuDNN.
+const bool chosen = [] {
+    const auto asked = [](const char* name) { const char* v = std::getenv(name); return v && std::string(v) == "cudnn" ? Provider::cudnn : Provider::scvd; };
+    conv_provider = asked("SCVD_TEST_CONV"), attention_provider = asked("SCVD_TEST_ATTENTION");
+    return true;
+}();
 
 Tensor on(Arena& arena, const Tensor& t) {
     Tensor there(arena, t.shape(), t.dtype());

@@ -9,6 +9,7 @@
 #include "engine/device.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
+#include "ops/provider.h"
 #include "train/build_id.h"
 #include "train/checkpoint.h"
 #include "train/cli.h"
@@ -26,6 +27,16 @@ namespace {
 void add_device(CLI::App* cmd) {
     cmd->add_option_function<std::string>("--device", [](const std::string& d) { eng::default_device = d == "cuda" ? eng::Device::cuda : eng::Device::cpu; },
                                           "where to compute: cpu | cuda (default: cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
+    const auto provider = [cmd](const char* name, eng::Provider& chosen, void (*require)(), const char* help) {
+        cmd->add_option_function<std::string>(name, [&chosen, require](const std::string& p) {
+            if (p == "cudnn") require();
+            chosen = p == "cudnn" ? eng::Provider::cudnn : eng::Provider::scvd;
+        }, help)->check(CLI::IsMember({"scvd", "cudnn"}));
+    };
+    provider("--conv", eng::conv_provider, eng::cuda::require_cudnn_conv,
+             "on a GPU, who computes RN50's convolutions and trained batch norm: scvd | cudnn (default: scvd)");
+    provider("--attention", eng::attention_provider, eng::cuda::require_cudnn_attention,
+             "on a GPU, who computes self-attention in bf16: scvd | cudnn; all other attention is scvd's (default: scvd)");
 }
 
 // Of a command that several ranks may run together.

@@ -8,7 +8,9 @@
 #include <algorithm>
 
 #include "ops/cuda/chip.h"
+#include "ops/cuda/cudnn.h"
 #include "ops/cuda/tile.h"
+#include "ops/provider.h"
 
 namespace eng::cuda {
 namespace {
@@ -114,16 +116,26 @@ static AttentionKernel best(const Args& a) {
     return can_run(AttentionKernel::whole, a) ? AttentionKernel::whole : can_run(AttentionKernel::tiled, a) ? AttentionKernel::tiled : AttentionKernel::any;
 }
 
+// Sequences own rows; what no sequence owns is zero.
+static void clear_the_rest(const AttentionBwd& a) {
+    if (a.seqs.shared) return;
+    if (a.y.rows != a.q.rows) clear_rows(a.dq);
+    if (a.seqs.k_rows != a.k.rows) clear_rows(a.dk), clear_rows(a.dv);
+}
+
 void run_attention_kernel(AttentionKernel kernel, const AttentionFwd& a) { run_one(kernel, a); }
 void run_attention_kernel(AttentionKernel kernel, const AttentionBwd& a) {
-    if (!a.seqs.shared) {  // blocks own the rows of sequences; are there others?
-        if (a.y.rows != a.q.rows) clear_rows(a.dq);
-        if (a.seqs.k_rows != a.k.rows) clear_rows(a.dk), clear_rows(a.dv);
-    }
+    clear_the_rest(a);
     run_one(kernel, a);
 }
-void attention_forward(const AttentionFwd& a) { run_attention_kernel(best(a), a); }
-void attention_backward(const AttentionBwd& a) { run_attention_kernel(best(a), a); }
+void attention_forward(const AttentionFwd& a) {
+    attention_provider == Provider::cudnn && cudnn::takes(a) ? cudnn::attention_forward(a) : run_attention_kernel(best(a), a);
+}
+void attention_backward(const AttentionBwd& a) {
+    if (attention_provider != Provider::cudnn || !cudnn::takes(a)) return run_attention_kernel(best(a), a);
+    clear_the_rest(a);
+    cudnn::attention_backward(a);
+}
 
 void clear_rows(const Out& o) {
     if (o.mode == Mode::write) launch<clear_kernel>({dim3(ceil_div(o.rows * o.cols, 256)), dim3(256)}, o);

@@ -12,6 +12,8 @@
 // Determinism  no atomics; the order of sums depends on the number of rows alone.
 // Limits       any size; f32 and bf16; statistics are f32.
 #include "ops/cuda/column_sums.h"
+#include "ops/cuda/cudnn.h"
+#include "ops/provider.h"
 
 namespace eng::cuda {
 namespace {
@@ -116,6 +118,7 @@ void statistics(const BatchNormFwd& a) {
 }  // namespace
 
 void batch_norm_forward(const BatchNormFwd& a) {
+    if (a.train && conv_provider == Provider::cudnn) return cudnn::batch_norm_forward(a);
     statistics(a);
     dispatch(a.x.dtype, in_fours(a.x.cols, {&a.x, &a.gamma, &a.beta, &a.mean, &a.rstd, &a.y}), "batch_norm", [&](auto tag, auto v) {
         launch<batch_norm_forward_kernel<decltype(tag), v>>({ceil_div(a.x.numel(), kThreads * v), kThreads}, a);
@@ -123,6 +126,7 @@ void batch_norm_forward(const BatchNormFwd& a) {
 }
 
 void batch_norm_backward(const BatchNormBwd& a) {
+    if (a.train && conv_provider == Provider::cudnn) return cudnn::batch_norm_backward(a);
     const std::int64_t N = a.x.rows, C = a.x.cols;
     const bool wants_dx = a.dx.mode != Mode::skip, wants_affine = a.dgamma.mode != Mode::skip || a.dbeta.mode != Mode::skip;
     const Scratch totals(2 * std::size_t(C) * sizeof(float));

@@ -15,10 +15,14 @@
 //              depends on shape and card alone.
 // Limits       any size, stride and padding; f32 and bf16. A picture's patches have to fit into memory.
 // Idea         K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for document processing" (2006).
+#include "ops/cuda/conv.h"
+
 #include <algorithm>
 
 #include "ops/cuda/chip.h"
-#include "ops/cuda/conv.h"
+#include "ops/cuda/cudnn.h"
+#include "ops/cuda/kernel.h"
+#include "ops/provider.h"
 
 namespace eng::cuda {
 namespace {
@@ -153,6 +157,7 @@ void taps_to_filters(const View& taps, const Out& w, int channels) {
 }
 
 void conv_forward(const ConvFwd& a) {
+    if (conv_provider == Provider::cudnn) return cudnn::conv_forward(a);
     const Taps t = taps_of(a.s, a.x.cols);
     const std::int64_t in = std::int64_t(a.s.height) * a.s.width, out = std::int64_t(t.oh) * t.ow;
     const Scratch memory(std::size_t(a.w.rows * t.width) * size_of(a.w.dtype));
@@ -165,6 +170,7 @@ void conv_forward(const ConvFwd& a) {
 }
 
 void conv_backward(const ConvBwd& a) {
+    if (conv_provider == Provider::cudnn) return cudnn::conv_backward(a);
     const Taps t = taps_of(a.s, a.x.cols);
     if (a.dx.mode != Mode::skip) input_gradient(a, t, pictures_in(a.x, a.s));
     if (a.dw.mode != Mode::skip) weight_gradient(a, t, pictures_in(a.x, a.s));

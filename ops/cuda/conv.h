@@ -1,6 +1,6 @@
 #pragma once
 // The order of a filter's elements: as a checkpoint has them, and as products over patches want them.
-#include "ops/cuda/kernel.h"
+#include "ops/kernels.h"
 
 namespace eng::cuda {
 

@@ -43,6 +43,7 @@ template <auto Kernel, class... Args>
 void launch(const Launch& cfg, Args&&... args) {
     if (cfg.grid.x == 0 || cfg.grid.y == 0 || cfg.grid.z == 0) return;
 #if GPU_EMULATED
+    cuemu::catch_up(stream());
     cuemu::Invoke<Kernel> invoke{{std::forward<Args>(args)...}};
     cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke,
                      sizeof invoke});

@@ -15,6 +15,8 @@ struct Case {
     }
 #define CP(b) \
     { cp_case<Cp::b>, cp_case<Cp::none> }
+#define STREAM(b) \
+    { stream_case<Order::b>, stream_case<Order::right> }
 #define HOP(b) \
     { hopper_case<Hop::b>, hopper_case<Hop::none> }
 
@@ -92,6 +94,9 @@ int main(int argc, char** argv) {
         {"race_shared_update", ONE(race_order, iota(N), vector<float>(N, 128))},
         {"race_between_blocks", {race_grid_case<true>, race_grid_case<false>}},
         {"last_block_no_fence", {last_block_case<true>, last_block_case<false>}},
+        {"stream_no_arrival_wait", STREAM(no_arrival)},
+        {"stream_slot_taken_early", STREAM(slot_taken)},
+        {"stream_no_result_wait", STREAM(no_result)},
         {"mbar_wrong_parity", HOP(wrong_parity)},
         {"mbar_no_full_wait", HOP(no_full_wait)},
         {"mbar_no_empty_wait", HOP(no_empty_wait)},

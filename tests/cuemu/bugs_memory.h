@@ -159,3 +159,31 @@ static int last_block_case() {
     launch<last_block<Bug>>({dim3(64), dim3(32)}, dx.p, part.p, arrived.p, dy.p);
     return compare(dy.host(), {64 * 65 / 2});
 }
+
+// ---- streams: a batch through a pinned slot and a copy stream, as the engine sends it ------------
+enum class Order { right, no_arrival, slot_taken, no_result };
+template <Order Bug>
+static int stream_case() {
+    const size_t bytes = N * sizeof(float);
+    Device<float> there(N), slot(N);
+    float* pinned = nullptr;
+    cudaMallocHost(reinterpret_cast<void**>(&pinned), bytes);
+    cudaStream_t copy, compute;
+    cudaEvent_t arrived;
+    cudaStreamCreateWithFlags(&copy, cudaStreamNonBlocking), cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking);
+    cudaEventCreateWithFlags(&arrived, cudaEventDisableTiming);
+    vector<float> got(N);
+    const auto x = iota(N);
+    std::copy(x.begin(), x.end(), pinned);
+    cudaMemsetAsync(slot.p, 0, bytes, copy);
+    cudaMemcpyAsync(slot.p, pinned, bytes, cudaMemcpyHostToDevice, copy);
+    cudaEventRecord(arrived, copy);
+    if (Bug == Order::slot_taken) pinned[3] = -1;  // the copy may not have read it yet
+    if (Bug != Order::no_arrival) cudaStreamWaitEvent(compute, arrived, 0);
+    cudaMemcpyAsync(there.p, slot.p, bytes, cudaMemcpyDeviceToDevice, compute);
+    cudaMemcpyAsync(got.data(), there.p, bytes, cudaMemcpyDeviceToHost, compute);
+    if (Bug != Order::no_result) cudaStreamSynchronize(compute);
+    const int wrong = compare(got, x);
+    cudaDeviceSynchronize();  // before got goes
+    return wrong;
+}

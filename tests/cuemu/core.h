@@ -239,6 +239,8 @@ std::string context();  // "kernel k, block (..), thread (..)" or "host code"
 
 // Host entry: runs the grid; throws KernelFault.
 void run_grid(const LaunchInfo&);
+void catch_up(cudaStream_t);  // streams.cpp: everything that the stream was given has happened
+void catch_up_all();
 std::vector<std::string> launched_kernels();  // by this process so far, with their template arguments
 void check_canaries();  // runtime.cpp
 

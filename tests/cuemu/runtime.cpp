@@ -1,6 +1,6 @@
 // The few CUDA runtime functions an engine needs, on the CPU. Link this
 // instead of libcudart; anything not emulated is a link error, not a surprise.
-// Streams are synchronous: mistakes in stream ordering are not found here.
+// Streams are in streams.cpp.
 #include <sys/mman.h>
 
 #include <cstdio>
@@ -72,6 +72,7 @@ cudaError_t cudaMalloc(void** out, size_t n) {
 
 cudaError_t cudaFree(void* p) {
     if (!p) return cudaSuccess;
+    cuemu::catch_up_all();
 #if CUEMU_CHECK
     if (!cuemu::check::release_alloc(p)) fault("cudaFree(%p): not a device pointer", p);
 #elif CUEMU_ASAN
@@ -98,9 +99,6 @@ cudaError_t cudaMemcpy(void* dst, const void* src, size_t n, cudaMemcpyKind) {
 #endif
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t n, cudaMemcpyKind kind, cudaStream_t) {
-    return cudaMemcpy(dst, src, n, kind);
-}
 cudaError_t cudaMemset(void* dst, int value, size_t n) {
     cuemu::check::DeviceAccess access;
     memset(dst, value, n);
@@ -109,20 +107,6 @@ cudaError_t cudaMemset(void* dst, int value, size_t n) {
 #endif
     return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* dst, int value, size_t n, cudaStream_t) { return cudaMemset(dst, value, n); }
-// One imaginary stream and event: whatever is enqueued has happened.
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
-    *s = nullptr;
-    return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
-    *e = nullptr;
-    return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaGetDeviceCount(int* n) {
     *n = 1;
     return cudaSuccess;
@@ -132,7 +116,6 @@ cudaError_t cudaMallocHost(void** p, size_t n) {
     *p = malloc(n);
     return *p ? cudaSuccess : cudaErrorMemoryAllocation;
 }
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t) { return "(emulated)"; }
 
