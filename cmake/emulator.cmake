@@ -35,7 +35,7 @@ set(cuemu_check_all -O2 -DCUEMU_CHECK=1)
 set(cuemu_check_kernel -O1 -fsanitize=thread)
 
 foreach(b plain asan check)
-  add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp)
+  add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp engine/comm/nccl_none.cpp)
   target_include_directories(cuemu_${b} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
   target_include_directories(cuemu_${b} SYSTEM PUBLIC ${CUDA_HEADERS})
   target_compile_options(cuemu_${b} PRIVATE ${cuemu_${b}_all} -g1 -Wall -Wextra -Werror -Wno-psabi -fno-strict-aliasing)

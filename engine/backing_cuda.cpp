@@ -88,19 +88,21 @@ private:
     std::size_t capacity_ = 0, reserved_ = 0, mapped_ = 0;
 };
 
-// One buffer that only grows, and only outside of graph capture (cudaMalloc is refused there).
+// A buffer per level of nesting, so that an inner one never moves an outer one. They only grow, and only outside of graph
+// capture (cudaMalloc is refused there).
 struct ScratchBuffer {
     void* p = nullptr;
     std::size_t size = 0;
-    bool taken = false;
-} buffer;
+} buffers[4];
+std::size_t scratch_depth = 0;
 
 }  // namespace
 
 std::unique_ptr<Backing> make_backing(std::size_t capacity) { return std::make_unique<GpuMemory>(capacity); }
 
 Scratch::Scratch(std::size_t bytes) {
-    ENG_CHECK(!buffer.taken, "scratch", "asked for twice in one launcher");
+    ENG_CHECK(scratch_depth < std::size(buffers), "scratch", "more than ", std::size(buffers), " levels deep");
+    ScratchBuffer& buffer = buffers[scratch_depth];
     if (bytes > buffer.size) {
         const std::size_t size = std::max(2 * buffer.size, (bytes + 0xfffff) & ~std::size_t(0xfffff));
         CUDA_CHECK(cudaStreamSynchronize(stream()));
@@ -109,9 +111,9 @@ Scratch::Scratch(std::size_t bytes) {
         CUDA_CHECK(cudaMalloc(&buffer.p, size));
         buffer.size = size;
     }
-    buffer.taken = true;
+    ++scratch_depth;
     p_ = buffer.p;
 }
-Scratch::~Scratch() { buffer.taken = false; }
+Scratch::~Scratch() { --scratch_depth; }
 
 }  // namespace eng::cuda

@@ -14,8 +14,8 @@ cudaStream_t stream();  // the one compute stream; the first call makes the cont
             ::eng::fail("cuda", #call, " at ", __FILE__, ":", __LINE__, ": ", cudaGetErrorString(e_));         \
     } while (0)
 
-// Device memory for partial results between the kernels of one launcher. One at a time: work on the compute stream is
-// in order, so the next launcher may have the same bytes.
+// Device memory for partial results between the kernels of one launcher: a local variable, released in reverse. Work on
+// the compute stream is in order, so the next launcher may have the same bytes.
 class Scratch {
 public:
     explicit Scratch(std::size_t bytes);

@@ -19,6 +19,7 @@ namespace cuda { extern const Transfers transfers; }
 
 // Where arenas are unless told otherwise; a program sets it once, before it makes any.
 inline Device default_device = Device::cpu;
+inline int default_gpu = 0;  // which of the machine's; counted around when there are fewer
 
 inline const Transfers& transfers_of(Device d) { return d == Device::cpu ? cpu::transfers : cuda::transfers; }
 

@@ -5,7 +5,6 @@
 // The first hop is a memcpy, the second runs beside the kernels of the step before, the third is a device copy at memory
 // speed. Slots form a ring, so a batch is on its way while the previous one computes.
 #include <algorithm>
-#include <cstdlib>
 
 #include "engine/context_cuda.h"
 #include "engine/device.h"
@@ -32,8 +31,7 @@ struct Context {
                   CUDART_VERSION % 1000 / 10, " is installed on this machine");
         ENG_CHECK(e != cudaErrorNoDevice && (e != cudaSuccess || devices > 0), "cuda", "the NVIDIA driver finds no GPU on this machine");
         CUDA_CHECK(e);
-        const char* rank = std::getenv("LOCAL_RANK");
-        CUDA_CHECK(cudaSetDevice(rank ? std::atoi(rank) % devices : 0));
+        CUDA_CHECK(cudaSetDevice(default_gpu % devices));
         CUDA_CHECK(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking));
         CUDA_CHECK(cudaStreamCreateWithFlags(&copy, cudaStreamNonBlocking));
         for (Slot& s : ring) {

@@ -32,7 +32,9 @@ struct Param {  // one trainable tensor
     bool decay = true;           // false for biases, norms, class and position embeddings
     std::int64_t offset = 0;     // of the first element in the flat buffers
     Tensor master, compute, grad;
+    static inline thread_local std::vector<Param*>* used = nullptr;  // where use() notes itself, when somebody wants to know
     Tensor use() {
+        if (used) used->push_back(this);
         Tensor t = compute;
         t.param = this;
         return t;

@@ -2,7 +2,7 @@
 
 #include <cmath>
 #include <limits>
-#include <set>
+#include <unordered_map>
 
 #include "engine/transfer.h"
 
@@ -80,19 +80,54 @@ Grad Backward::grad(int i) const {
     return {slot, Mode::write};
 }
 
-void Tape::backward(const Tensor& root, const Tensor& seed) {
+namespace {
+
+template <class F> void each_param(const Node& n, F&& f) {
+    for (const Route& r : n.in)
+        if (r.param) f(r.param);
+    for (Param* p : n.hidden) f(p);
+}
+
+// How many nodes may still add to each parameter's gradient.
+class Countdown {
+public:
+    Countdown(const std::vector<Node>& nodes, const std::function<void(Param&)>& when_final) : when_final_(when_final) {
+        if (when_final_)
+            for (const Node& n : nodes) each_param(n, [&](Param* p) { ++left_[p]; });
+    }
+    void done(const Node& n) {
+        if (when_final_) each_param(n, [&](Param* p) { if (--left_[p] == 0) when_final_(*p); });
+    }
+
+private:
+    const std::function<void(Param&)>& when_final_;
+    std::unordered_map<const Param*, int> left_;
+};
+
+}  // namespace
+
+std::set<const Param*> Tape::params() const {
+    std::set<const Param*> all;
+    for (const Node& n : nodes_) each_param(n, [&](Param* p) { all.insert(p); });
+    return all;
+}
+
+void Tape::backward(const Tensor& root, const Tensor& seed, const std::function<void(Param&)>& when_final) {
     ENG_CHECK(root.value >= 0, "backward", "the loss was not recorded on this tape");
     ENG_CHECK(seed.numel() == root.numel(), "backward", "a seed of ", seed.shape(), " for a root of ", root.shape());
     grads_[root.value] = seed;
+    Countdown countdown(nodes_, when_final);
     while (!nodes_.empty()) {
         Node n = std::move(nodes_.back());  // moved out: saved tensors free as soon as the rule returns
         nodes_.pop_back();
         Tensor g = std::exchange(grads_[n.out], {});
-        if (!g.defined()) continue;  // nothing downstream asked for it
-        Backward b(*this, n, g.view(n.out_shape));
-        g = {};
-        n.thunk ? n.thunk(b) : n.fn(b);
-        if (check_numerics) check_backward(n);
+        if (g.defined()) {  // else nothing downstream asked for it
+            Backward b(*this, n, g.view(n.out_shape));
+            g = {};
+            n.thunk ? n.thunk(b) : n.fn(b);
+            if (check_numerics) check_backward(n);
+        }
+        countdown.done(n);
     }
 }
 

@@ -5,6 +5,7 @@
 // enforces that all a rule needs sits in `saved` and `attrs`, where the memory report can see it.
 #include <functional>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "engine/params.h"
@@ -40,7 +41,8 @@ struct Node {
     std::vector<Tensor> saved;
     std::array<unsigned char, 64> attrs{};
     BackwardFn fn = nullptr;
-    std::function<void(Backward&)> thunk;  // checkpoint only
+    std::function<void(Backward&)> thunk;  // for what is no kernel: checkpoint, all_gather
+    std::vector<Param*> hidden;            // parameters whose gradients the thunk adds to behind the tape's back
 };
 
 class Tape {
@@ -59,25 +61,29 @@ public:
     Tensor record(const char* op, const std::vector<Tensor>& in, Tensor out, std::vector<Tensor> saved, const A& attrs,
                   BackwardFn fn) {
         static_assert(std::is_trivially_copyable_v<A> && sizeof(A) <= 64);
-        Node n{op, scope_path(), {}, out.value = new_value(), out.shape(), std::move(saved), {}, fn, nullptr};
+        Node n{op, scope_path(), {}, out.value = new_value(), out.shape(), std::move(saved), {}, fn, nullptr, {}};
         for (const Tensor& t : in) n.in.push_back(Route::of(t));
         std::memcpy(n.attrs.data(), &attrs, sizeof(A));
         nodes_.push_back(std::move(n));
         if (check_numerics) check_forward(op, in, out);
         return out;
     }
-    Tensor record_thunk(const char* op, const std::vector<Tensor>& in, Tensor out, std::function<void(Backward&)> f) {
-        Tensor r = record(op, in, std::move(out), in, 0, nullptr);
+    Tensor record_thunk(const char* op, const std::vector<Tensor>& in, Tensor out, std::vector<Tensor> saved, std::function<void(Backward&)> f,
+                        std::vector<Param*> hidden = {}) {
+        Tensor r = record(op, in, std::move(out), std::move(saved), 0, nullptr);
         nodes_.back().thunk = std::move(f);
+        nodes_.back().hidden = std::move(hidden);
         return r;
     }
 
-    // Runs every rule from `root` back, freeing saved tensors as it goes. `seed` is d(loss)/d(root).
-    void backward(const Tensor& root, const Tensor& seed);
+    // Runs every rule from `root` back, freeing saved tensors as it goes. `seed` is d(loss)/d(root). `when_final` hears of
+    // each parameter once, as soon as nothing that is left on the tape can add to its gradient.
+    void backward(const Tensor& root, const Tensor& seed, const std::function<void(Param&)>& when_final = nullptr);
     // The gradient of a leaf, or an undefined tensor if nothing asked for it.
     Tensor take(const Tensor& leaf_tensor) { return std::exchange(grads_[leaf_tensor.value], {}); }
 
     std::size_t size() const { return nodes_.size(); }
+    std::set<const Param*> params() const;  // that backward will add a gradient to
     std::size_t saved_bytes() const;                              // distinct storage kept for backward
     std::map<std::string, std::size_t> saved_bytes_by_scope() const;
 

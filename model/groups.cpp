@@ -27,23 +27,27 @@ std::vector<std::vector<int>> group_alike(const std::vector<double>& score, cons
     return groups;
 }
 
-GroupPairs pair_up(const std::vector<std::vector<int>>& groups, const std::vector<std::int32_t>& labels, int size) {
-    GroupPairs g;
-    g.image_match = g.text_match = {int(labels.size()), size, {}};
-    for (const auto& group : groups) {
-        const int first = g.pairs.size(), n = int(group.size());
-        for (const int i : group)
-            for (const int t : group) g.pairs.add(i, t);
-        for (int a = 0; a < n; ++a) {
-            g.own.push_back(a);
-            for (int b = 0; b < size; ++b) {
-                const int match = b >= n ? -1 : labels[group[a]] == labels[group[b]];
-                g.by_image.push_back(first + (b < n ? a * n + b : 0)), g.image_match.at.push_back(match);
-                g.by_text.push_back(first + (b < n ? b * n + a : 0)), g.text_match.at.push_back(match);
-            }
+GroupPairs pair_up(const std::vector<std::vector<int>>& groups, const BatchShare& batch, int size) {
+    struct Place { const std::vector<int>* group; int at; };
+    std::vector<Place> place(batch.labels.size());
+    for (const auto& g : groups)
+        for (int a = 0; a < int(g.size()); ++a) place[g[a]] = {&g, a};
+    GroupPairs p;
+    p.match = {int(batch.n), size, {}};
+    for (int i = 0; i < int(batch.n); ++i) {
+        const int me = int(batch.first) + i;
+        const auto& [group, own] = place[me];
+        const int first = p.pairs.size(), n = int(group->size());
+        p.own.push_back(own);
+        for (const int t : *group) p.pairs.add(i, t);
+        for (int b = 0; b < size; ++b) {
+            const int other = b < n ? (*group)[b] : me;
+            p.by_image.push_back(first + (b < n ? b : 0));
+            p.by_text.push_back(other * size + own);
+            p.match.at.push_back(b >= n ? -1 : batch.labels[me] == batch.labels[other]);
         }
     }
-    return g;
+    return p;
 }
 
 }  // namespace scvd

@@ -4,28 +4,41 @@
 
 namespace scvd {
 
+// The batch of all ranks as one of them sees it: it holds pairs [first, first + n) and knows everybody's labels. A loss is a mean over
+// the rows of the whole batch; each rank computes its own rows' part, and the parts' sum over ranks is the loss of one process.
+struct BatchShare {
+    BatchShare(std::vector<std::int32_t> all_labels, eng::Comm& comm);
+    eng::Comm& comm;
+    std::vector<std::int32_t> labels;  // [B], of all
+    std::int64_t first, n;
+    std::int64_t total() const { return std::int64_t(labels.size()); }
+    std::vector<std::int32_t> own_labels() const { return {labels.begin() + first, labels.begin() + first + n}; }
+    // [n, ...] -> [B, ...]
+    Tensor all(const Tensor& own) const { return eng::all_gather(own, comm, eng::shares_of(total(), comm.size())); }
+    Tensor mean(const Tensor& rows) const;  // this rank's part of the mean over the batch's rows: [n] -> [1]
+};
+
 // Who matches whom, row-major, made on the host from labels: 1 the same person, 0 another, -1 no candidate.
 struct Match {
     int rows = 0, cols = 0;
     std::vector<std::int32_t> at;
-    Match transposed() const;
     Tensor on(eng::Arena&) const;  // i32 [rows, cols]
 };
 Match match_labels(const std::vector<std::int32_t>& rows, const std::vector<std::int32_t>& cols);
 
+// All of these take this rank's rows, v and t [n, d].
 // CMPM (Zhang & Lu, ECCV 2018), as the authors' loss file has it:
 //   s_ij = v_i . t_j/|t_j|, p = softmax_j(s), q_ij = [y_i=y_j] / sum_k [y_i=y_k],
 //   L = mean_i sum_j p_ij (log p_ij - log(q_ij + 1e-8)), plus the same from t to v.
-Tensor cmpm_loss(const Tensor& v, const Tensor& t, const Match& match);
+Tensor cmpm_loss(const Tensor& v, const Tensor& t, const BatchShare&);
 // SDM (Jiang & Ye, CVPR 2023): CMPM with both sides normalised and a temperature.
-Tensor sdm_loss(const Tensor& v, const Tensor& t, const Match& match, double temperature);
+Tensor sdm_loss(const Tensor& v, const Tensor& t, const BatchShare&, double temperature);
 // ITC (InfoNCE): half the cross-entropy of the diagonal, both ways.
-Tensor itc_loss(const Tensor& v, const Tensor& t, double temperature);
+Tensor itc_loss(const Tensor& v, const Tensor& t, const BatchShare&, double temperature);
 // ID: half the cross-entropy of a classifier shared by both sides.
-Tensor id_loss(const Tensor& v, const Tensor& t, const Tensor& classifier, const Tensor& labels);
+Tensor id_loss(const Tensor& v, const Tensor& t, const Tensor& classifier, const BatchShare&);
 
-// One direction over given candidates (column own[n] is its own pair): row n of v/t [rows*cols, d] meets cols candidates. kind: cmpm | sdm | itc.
-// `project_on_text`: score v . t/|t| (image to text), else t . v/|v|; for sdm and itc both are normalised.
-Tensor pair_loss(const std::string& kind, const Tensor& v, const Tensor& t, const Match& match, const std::vector<std::int32_t>& own, bool project_on_text, double temperature);
+// One direction over given candidates: scores [n, C], column own[i] is row i's own pair. kind: cmpm | sdm | itc.
+Tensor candidates_loss(const std::string& kind, const Tensor& scores, const Match& match, const std::vector<std::int32_t>& own, const BatchShare&, double temperature);
 
 }  // namespace scvd

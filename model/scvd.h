@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "model/interaction.h"
+#include "model/losses.h"
 
 namespace scvd {
 
@@ -22,7 +23,9 @@ public:
     TextFeatures encode_texts(const TextBatch& batch) const { return text_(batch); }
     const Interaction& interaction() const { return interaction_; }
 
-    // Training loss of B images and their B captions; labels: one identity per pair.
+    // Training loss of B images and their B captions; labels: one identity per pair. Of several ranks each passes its own images and
+    // captions with the labels of all, and gets its part: losses and gradients are to be summed over ranks.
+    LossParts loss(const Tensor& pixels, const Tensor& augment, const TextBatch& texts, const BatchShare&) const;
     LossParts loss(const Tensor& pixels, const Tensor& augment, const TextBatch& texts, const std::vector<std::int32_t>& labels) const;
 
     // cos(v, t) of every pair in the list, f32 (stage 2).
@@ -32,7 +35,7 @@ public:
     const ModelConfig& config() const { return config_; }
 
 private:
-    Tensor pair_stage(const ImageFeatures&, const TextFeatures&, const std::vector<std::int32_t>& labels) const;
+    Tensor pair_stage(const ImageFeatures&, const TextFeatures&, const BatchShare&) const;
     ModelConfig config_;
     ParamStore params_;
     std::unique_ptr<ImageEncoder> image_;

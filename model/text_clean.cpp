@@ -6,17 +6,12 @@
 #include <cstdlib>
 
 #include "engine/error.h"
+#include "model/code_pages.h"
 #include "model/html_entities.h"
+#include "model/mojibake.h"
 
 namespace scvd {
 namespace {
-
-// What Windows-1252 has at 0x80..0x9F; 0 where it has nothing.
-constexpr char32_t cp1252[32] = {0x20AC, 0,      0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160,
-                                 0x2039, 0x0152, 0,      0x017D, 0,      0,      0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
-                                 0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0,      0x017E, 0x0178};
-
-char32_t from_c1(char32_t c) { return c >= 0x80 && c < 0xA0 && cp1252[c - 0x80] ? cp1252[c - 0x80] : c; }
 
 bool is_space(char32_t c) {
     return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
@@ -79,12 +74,14 @@ void append_width(std::u32string& out, char32_t c) {
         out += c;
 }
 
+bool is_digit(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)) == UTF8PROC_CATEGORY_ND; }
+
 std::u32string drop_terminal_escapes(const std::u32string& in) {
     std::u32string out;
     for (std::size_t i = 0; i < in.size(); ++i) {
         if (in[i] == 27 && i + 1 < in.size() && in[i + 1] == U'[') {
             std::size_t k = i + 2;
-            while (k < in.size() && ((in[k] >= U'0' && in[k] <= U'9') || in[k] == U';')) ++k;
+            while (k < in.size() && (is_digit(in[k]) || in[k] == U';')) ++k;
             if (k < in.size() && ((in[k] | 32) >= U'a' && (in[k] | 32) <= U'z')) {
                 i = k;
                 continue;
@@ -95,16 +92,17 @@ std::u32string drop_terminal_escapes(const std::u32string& in) {
     return out;
 }
 
-// One round of the character-level repairs.
+// One round of the repairs of single characters.
 std::u32string repair_once(const std::u32string& in) {
     std::u32string out;
     for (char32_t c : in) {
-        c = from_c1(c);
+        if (c >= 0x80 && c < 0xA0 && windows_for_control(c)) c = windows_for_control(c);
         if (const char32_t* parts = ligature(c))
             out += parts;
         else
             append_width(out, c);
     }
+    for (std::size_t i = 0; (i = out.find(U"\r\n", i)) != out.npos;) out.erase(i, 1);
     for (char32_t& c : out) {
         if (c == 0x02BC || (c >= 0x2018 && c <= 0x201B)) c = U'\'';
         if (c >= 0x201C && c <= 0x201F) c = U'"';
@@ -115,18 +113,20 @@ std::u32string repair_once(const std::u32string& in) {
     return normalize(out, 0);
 }
 
+constexpr std::size_t longest_line = 1000000;  // longer ones are repaired in pieces
+
 // Line by line; from the first '<' on, entities are taken for markup and left to the later passes.
 std::u32string repair(const std::u32string& text) {
     std::u32string out;
     bool entities = true;
     for (std::size_t begin = 0; begin < text.size();) {
-        const std::size_t end = std::min(text.find(U'\n', begin), text.size() - 1) + 1;
+        const std::size_t end = std::min({text.find(U'\n', begin), text.size() - 1, begin + longest_line - 1}) + 1;
         std::u32string line = text.substr(begin, end - begin);
         entities = entities && line.find(U'<') == line.npos;
         for (std::u32string before; before != line;) {
             before = line;
             if (entities) line = unescape_strict(line);
-            line = repair_once(line);
+            line = repair_once(fix_encoding(line));
         }
         out += line;
         begin = end;
@@ -136,13 +136,17 @@ std::u32string repair(const std::u32string& text) {
 
 bool is_cased(char32_t c) {
     const auto k = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
+    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT || c == 0xAA || c == 0xBA ||
+           (c >= 0x2160 && c <= 0x217F) || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||  // ordinals, numerals,
+           (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);                                 // letters in frames
 }
 
 bool is_case_ignorable(char32_t c) {
     const auto k = utf8proc_category(static_cast<utf8proc_int32_t>(c));
     return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
-           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK || c == U'\'' || c == U'.' || c == U':' || c == 0xB7;
+           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK ||
+           std::u32string_view(U"'.:\u00B7\u0387\u055F\u05F4\u2018\u2019\u2024\u2027\uFE13\uFE52\uFE55\uFF07\uFF0E\uFF1A").find(c) !=
+               std::u32string_view::npos;
 }
 
 // A capital sigma ends a word when a cased letter stands before it and none after it.

@@ -69,6 +69,7 @@ Kind kind_of(char32_t c) {
         if (c >= U'0' && c <= U'9') return Kind::number;
         return c == U' ' ? Kind::blank : Kind::other;
     }
+    if (c == 0x0345) return Kind::blank;  // no letter, but its capital is one: no piece of the original takes it
     switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
         case UTF8PROC_CATEGORY_LU:
         case UTF8PROC_CATEGORY_LL:

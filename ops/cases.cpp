@@ -144,6 +144,17 @@ void add_vision(std::vector<Case>& c) {
     c.push_back({"conv2d 3x3 stride 2", {{70, 3}, {7, 3, 3, 3}}, [](Arena&, In x) { return conv2d(x[0], x[1], 7, 5, 2, 1); }, 63});
     c.push_back({"conv2d 1x1", {{35, 17}, {31, 17, 1, 1}}, [](Arena&, In x) { return conv2d(x[0], x[1], 7, 5, 1, 0); }, 35});
     c.push_back({"conv2d without padding", {{96, 16}, {16, 16, 5, 5}}, [](Arena&, In x) { return conv2d(x[0], x[1], 8, 12, 1, 0); }, 400});
+    c.push_back({"conv2d in fours", {{3 * 6 * 4, 8}, {12, 8, 3, 3}}, [](Arena&, In x) { return conv2d(x[0], x[1], 6, 4, 1, 1); }, 108});
+    c.push_back({"conv2d of many pictures", {{7 * 5 * 3, 4}, {9, 4, 3, 3}}, [](Arena&, In x) { return conv2d(x[0], x[1], 5, 3, 2, 1); }, 42});
+    c.push_back({"conv2d that skips pixels", {{2 * 5 * 7, 2}, {3, 2, 2, 2}}, [](Arena&, In x) { return conv2d(x[0], x[1], 5, 7, 3, 0); }, 16});
+    c.push_back({"batch_norm in fours", {{70, 40}, {40}, {40}}, [](Arena& a, In x) {
+        return batch_norm(x[0], x[1], x[2], running(a, 40, 0.3, x[0].dtype()), running(a, 40, 1.7, x[0].dtype()), true);
+    }, 70, 2});
+    c.push_back({"batch_norm frozen in fours", {{35, 8}, {8}, {8}}, [](Arena& a, In x) {
+        return batch_norm(x[0], x[1], x[2], running(a, 8, 0.3, x[0].dtype()), running(a, 8, 1.7, x[0].dtype()), false);
+    }, 35, 2});
+    c.push_back({"avg_pool in fours", {{3 * 6 * 5, 8}}, [](Arena&, In x) { return avg_pool(x[0], 6, 5, 3); }});
+    c.push_back({"add_mean_and_positions in fours", {{14, 8}, {8, 8}}, [](Arena&, In x) { return add_mean_and_positions(x[0], x[1]); }});
     c.push_back({"batch_norm trained", {{193, 7}, {7}, {7}}, [](Arena& a, In x) {
         return batch_norm(x[0], x[1], x[2], running(a, 7, 0.3, x[0].dtype()), running(a, 7, 1.7, x[0].dtype()), true);
     }, 193, 2});  // gradients pass two means

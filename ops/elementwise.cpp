@@ -116,12 +116,15 @@ Tensor row_dot(const Tensor& a, const Tensor& b) {
 Tensor checkpoint(const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& x) {
     Tape* outer = Tape::recording;
     Tensor y;
+    std::vector<Param*> used;
     {
         Recording off(nullptr);
+        std::vector<Param*>* above = std::exchange(Param::used, &used);
         y = f(x);
+        Param::used = above;
     }
     if (!outer) return y;
-    return outer->record_thunk("checkpoint", x, y, [f, path = scope_path()](Backward& b) {
+    return outer->record_thunk("checkpoint", x, y, x, [f, path = scope_path()](Backward& b) {
         const Scope scope(path);  // the second run names its ops like the first
         Tape inner;
         Recording on(&inner);
@@ -132,7 +135,7 @@ Tensor checkpoint(const std::function<Tensor(const std::vector<Tensor>&)>& f, co
             const Tensor g = b.needs(i) ? inner.take(leaves[i]) : Tensor{};
             if (g.defined()) run_scale(g.device(), {in(g), out(b.grad(i)), 1});
         }
-    });
+    }, used);
 }
 
 }  // namespace eng

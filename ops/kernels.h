@@ -76,14 +76,15 @@ struct SoftmaxXentBwd { View dloss, logits, target, lse; Out dlogits; };
 struct MatchingFwd { View scores, match; Out loss, lse; double scale, eps; };
 struct MatchingBwd { View dloss, scores, match, loss, lse; Out dscores; double scale, eps; };
 
-// One pass over the flat buffers (Loshchilov & Hutter, "Decoupled weight decay"): moments, master, compute copy, and
-// grad set back to zero. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
+// One pass over the flat buffers: moments, master, compute copy, and grad set back to zero. Weights decay apart from the
+// gradient (Loshchilov & Hutter, "Decoupled weight decay"), or with `l2` as a part of it, as Adam's decay was before. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
 // scalars [3], in master's dtype: what gradients are multiplied by, 1/(1-beta1^step), 1/(1-beta2^step). What changes from
 // step to step lies in memory, so that a recorded step can be replayed.
 struct AdamWArgs {
     Out master, compute, grad, m, v;
     View lr, decay, ends, scalars;
     float beta1, beta2, eps;
+    bool l2 = false;
 };
 
 // ---- Convolution nets. A picture's pixels are rows: x [B*H*W, C], channels innermost.

@@ -3,6 +3,7 @@
 // back. Unless said otherwise the result has the dtype of the first input. Letters as in ops/kernels.h.
 #include <functional>
 
+#include "engine/comm/comm.h"
 #include "engine/tape.h"
 #include "ops/kinds.h"
 
@@ -78,6 +79,10 @@ Tensor focus(const Tensor& t, const Tensor& l, const Seqs& seqs, Similarity, Wei
 
 Tensor softmax_xent(const Tensor& logits, const Tensor& target);         // i32 target [N] -> [N]
 Tensor matching_loss(const Tensor& scores, const Tensor& match, double scale, double eps = 1e-8);  // -> [N]
+
+// The rows of all ranks, rank by rank: x [rows[rank], C] -> [sum of rows, C]. Backward sums each row's gradient over the ranks
+// and hands it to the rank that the row came from.
+Tensor all_gather(const Tensor& x, Comm& comm, const std::vector<std::int64_t>& rows);
 
 // Runs f without recording; backward runs it again. Same gradients bit for bit, less memory held.
 Tensor checkpoint(const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& x);

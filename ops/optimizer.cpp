@@ -31,8 +31,9 @@ double AdamW::grad_norm() const {
 void AdamW::prepare(float clip_lr, float head_lr, float grad_scale) {
     std::vector<float> lr, decay;
     for (const Param& p : params_.all()) {
-        lr.push_back((p.group == ParamGroup::clip ? clip_lr : head_lr) * (p.decay ? 1.f : options_.bias_lr));
-        decay.push_back(p.decay ? options_.weight_decay : 0.f);
+        const bool decays = options_.biases_only ? p.name.find("bias") == p.name.npos : p.decay;
+        lr.push_back((p.group == ParamGroup::clip ? clip_lr : head_lr) * (decays ? 1.f : options_.bias_lr));
+        decay.push_back(decays ? options_.weight_decay : 0.f);
     }
     write_host(lr_, lr.data()), write_host(decay_, decay.data());
     ++steps;
@@ -43,7 +44,7 @@ void AdamW::prepare(float clip_lr, float head_lr, float grad_scale) {
 void AdamW::apply() {
     const Device d = m.device();
     run_adamw(d, {out(params_.master), out(params_.compute), out(params_.grad), out(m), out(v), in(lr_), in(decay_), in(ends_),
-                  in(scalars_), options_.beta1, options_.beta2, options_.eps});
+                  in(scalars_), options_.beta1, options_.beta2, options_.eps, options_.l2});
     if (!ema.defined()) return;
     run_scale(d, {in(ema), out(ema), options_.ema});
     run_scale(d, {in(params_.master), Out{in(ema), Mode::accumulate}, 1 - double(options_.ema)});

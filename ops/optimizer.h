@@ -1,5 +1,5 @@
 #pragma once
-// AdamW over the flat parameter buffers of a ParamStore.
+// AdamW, or Adam with L2, over the flat parameter buffers of a ParamStore.
 #include "engine/params.h"
 
 namespace eng {
@@ -7,8 +7,10 @@ namespace eng {
 struct AdamWOptions {
     float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
     float weight_decay = 0.01f;
-    float bias_lr = 1;     // factor on the rate of parameters without decay (biases, norms, positions)
-    float ema = 0;         // decay of the running average of the weights; 0: none
+    float bias_lr = 1;         // factor on the rate of parameters without decay (biases, norms, positions)
+    float ema = 0;             // decay of the running average of the weights; 0: none
+    bool l2 = false;           // decay as a part of the gradient: PyTorch's Adam, not its AdamW
+    bool biases_only = false;  // without decay, and at bias_lr, are the parameters named "bias" alone
 };
 
 class AdamW {

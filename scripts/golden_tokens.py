@@ -64,6 +64,17 @@ ENTITIES = [
     "&THETASYM; &ALPHA; &alpha; &Alpha; &FFLIG;", "&#x1F600; &#128512;", "&#0000000000000000000000065;", "&#000000000000000000000000000065;", "&times; &divide &frac12; &sup2", "&gtcc; &gtx &ltx; &uml &umlx",
 ]
 
+# UTF-8 read with a wrong code page: each page, twice over, damaged since, and what only looks like it.
+MOJIBAKE = [
+    *("é à ö“x”—™ €5 “größer” señor 日本 Ж 👗".encode().decode(page) for page in
+      ["latin-1", "iso-8859-2", "macroman", "cp437", *(f"sloppy-windows-{n}" for n in (1250, 1251, 1252, 1253, 1254, 1257))]),
+    "a woman in a cafÃ© with a naÃ¯ve faÃ§ade", "itâ€™s â€œblackâ€\x9d â€” or â€œblackâ€�", "cafÃƒÂ© twice", "Ã la mode, voilÃ  le travail, Ã s cinco, Ã quele",
+    "l’humanitÃ©", "sch\x9an \x93quoted\x94 \x85", "âœ” No problems", "×‘×”×•×“×¢×”", "Ð¶ÐµÐ½Ñ‰Ð¸Ð½Ð°", "ГѓГ© РїСЂРёРІРµС‚", "Î‘Î²Î³ β€™ β€œ", "ā€¯x ā€“",
+    "√© ‚Äî ≈ì", "├⌐ ΓÇö", "\xed\xa0\xbd\xed\xb1\x97 in latin", "x \xc0\x80 Ã©", "Ã©\xc0\n", "ðŸ‘— ðŸ‘ ðŸ', ok", "Ã? Â? â€? ï¿½", "Ж and Ã© and 日本 â€™",
+    "Å is a unit, 5 Å long; Ã is a letter", "Ôô °C «» ÀÉ", "naïve «café» 30 °C £5 ½ — ok", "œ Œuvre œ.", "&Atilde;&copy; &ATILDE;&COPY;", "<&Atilde;&copy;>",
+    "ñªΣ", "a\u0345b",
+]
+
 COLOURS = "black white grey gray dark-blue light pink maroon teal khaki beige navy-blue multi-coloured".split()
 GARMENTS = "t-shirt hoodie jeans skirt parka windbreaker leggings culottes dungarees overalls sneakers sandals loafers".split()
 CARRIED = "backpack handbag umbrella suitcase tote phone newspaper stroller skateboard briefcase".split()
@@ -88,6 +99,7 @@ def texts():
     yield from CAPTIONS
     yield from UNICODE
     yield from ENTITIES
+    yield from MOJIBAKE
     for _ in range(110):
         yield sentence(rng)
     for _ in range(12):  # random letters reach merges that words do not

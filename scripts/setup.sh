@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 packages=(g++ cmake ninja-build pkg-config git ccache python3-pip
     libdnnl-dev ocl-icd-opencl-dev libcairo2-dev libstb-dev libjpeg62-turbo-dev nlohmann-json3-dev libcli11-dev
-    libtomlplusplus-dev libfmt-dev libutf8proc-dev zlib1g-dev wordnet-base libgtest-dev libbenchmark-dev)
+    libtomlplusplus-dev libfmt-dev libutf8proc-dev zlib1g-dev libgloo-dev wordnet-base libgtest-dev libbenchmark-dev)
 missing=()
 for p in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")

@@ -31,6 +31,8 @@ refuses "unknown option --train.epoch; did you mean --train.epochs?" train --dat
 refuses "train.epochs = \"many\" is not a whole number" train --data set --out run --train.epochs many
 refuses "neither a preset" train --config nothing.toml --data set --out run
 refuses "nowhere is not a folder" train --data nowhere --out run
+refuses "train.optimizer = \"sgd\", want adamw | adam" train --data set --out run --train.optimizer sgd
+refuses "data.on_bad = \"ignore\", want fatal | skip" train --data set --out run --data.on_bad ignore
 mkdir empty
 refuses "holds no data_captions.json" train --data empty --out run
 printf '[train]\nepochs = "ten"\n' >bad.toml

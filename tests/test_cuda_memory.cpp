@@ -67,10 +67,20 @@ TEST(CudaArena, DebugFillsWithNanAndSeesAnOverrun) {
     EXPECT_NE(error_of([&] { arena.release(p); }).find("wrote 3 bytes past the end of a block of 100"), std::string::npos);
 }
 
-TEST(CudaScratch, OneAtATime) {
-    const cuda::Scratch a(1000);
-    EXPECT_NE(a.as<char>(), nullptr);
-    EXPECT_NE(error_of([] { cuda::Scratch b(10); }).find("twice"), std::string::npos);
+TEST(CudaScratch, AnInnerOneLeavesTheOuterOneAlone) {
+    const cuda::Scratch outer(1000);
+    char* const p = outer.as<char>();
+    cudaMemset(p, 7, 1000);
+    {
+        const cuda::Scratch inner(64 << 20);  // has to grow
+        EXPECT_TRUE(inner.as<char>() >= p + 1000 || inner.as<char>() + (64 << 20) <= p);
+        cudaMemset(inner.as<char>(), 8, 64 << 20);
+        const cuda::Scratch third(1), fourth(1);
+        EXPECT_NE(error_of([] { cuda::Scratch fifth(10); }).find("levels deep"), std::string::npos);
+    }
+    std::vector<char> host(1000);
+    cudaMemcpy(host.data(), p, 1000, cudaMemcpyDeviceToHost);
+    EXPECT_EQ(host, std::vector<char>(1000, 7));
 }
 
 TEST(CudaCopies, LargerThanTheStagingRingComeBackAsTheyWent) {

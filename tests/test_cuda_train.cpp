@@ -64,6 +64,25 @@ TEST_F(CudaTraining, LogsTheNumbersOfTheCpu) {
     }
 }
 
+// RN50's operators end to end: batch norm by the batch's statistics, then by the running ones that the first run left.
+TEST_F(CudaTraining, TrainsAConvolutionNet) {
+    config.model.image.height = 64, config.model.image.width = 32;
+    config.model.image.encoder = "resnet", config.model.image.blocks = "1-1-1-1";
+    config.model.image.dim = 8, config.model.image.heads = 4;
+    config.model.dtype = "f32";
+    for (const char* bn : {"train", "frozen"}) {
+        config.model.image.bn = bn;
+        const std::string at = folder / bn;
+        run(config, at + "-cpu", eng::Device::cpu);
+        run(config, at + "-cuda", eng::Device::cuda);
+        const auto want = logged(at + "-cpu"), got = logged(at + "-cuda");
+        ASSERT_EQ(want.at("loss").size(), 2u);
+        for (const auto& [name, values] : want)
+            for (std::size_t i = 0; i < values.size(); ++i)
+                EXPECT_NEAR(got.at(name)[i], values[i], 2e-4 * (1 + std::fabs(values[i]))) << bn << " " << name << " of update " << i + 1;
+    }
+}
+
 TEST_F(CudaTraining, RepeatsItsBitsAndACheckpointGoesOnOnTheOtherDevice) {
     config.model.dtype = "f32";
     run(config, folder / "a", eng::Device::cuda, false, 1);

@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "engine/comm/threads.h"
 #include "engine/rng.h"
 #include "model/groups.h"
 
@@ -51,7 +52,8 @@ TEST(Groups, EveryTextIsACandidateAsOftenAsAnyOther) {
     const int n = 24, size = 6;
     std::vector<double> s = scores(n, 5);
     for (int i = 0; i < n; ++i) s[std::size_t(i) * n + 2] += 10;  // a popular text
-    const GroupPairs g = pair_up(group_alike(s, labels_of(n, 1), size), labels_of(n, 1), size);
+    eng::Comm alone;
+    const GroupPairs g = pair_up(group_alike(s, labels_of(n, 1), size), BatchShare(labels_of(n, 1), alone), size);
     std::map<int, int> text, image;
     for (int p = 0; p < g.pairs.size(); ++p) ++text[g.pairs.text[p]], ++image[g.pairs.image[p]];
     for (int i = 0; i < n; ++i) {
@@ -60,23 +62,35 @@ TEST(Groups, EveryTextIsACandidateAsOftenAsAnyOther) {
     }
 }
 
+// Both readings on every rank of a world: the columns of row i are the members of its group, by image and by text.
 TEST(Groups, BothReadingsNameTheRightPairs) {
     const std::vector<std::int32_t> labels = labels_of(13, 2);
     const int size = 4;
     const auto groups = group_alike(scores(13, 9), labels, size);
-    const GroupPairs g = pair_up(groups, labels, size);
-    std::vector<int> order;
-    for (const auto& group : groups) order.insert(order.end(), group.begin(), group.end());
-    for (int row = 0; row < 13; ++row)
-        for (int col = 0; col < size; ++col) {
-            const int at = row * size + col, a = g.by_image[at], b = g.by_text[at];
-            if (g.image_match.at[at] < 0) continue;
-            EXPECT_EQ(g.pairs.image[a], order[row]);
-            EXPECT_EQ(g.pairs.text[b], order[row]);
-            EXPECT_EQ(g.image_match.at[at], labels[g.pairs.image[a]] == labels[g.pairs.text[a]]);
-            EXPECT_EQ(g.text_match.at[at], labels[g.pairs.image[b]] == labels[g.pairs.text[b]]);
-            EXPECT_EQ(g.pairs.image[a] == g.pairs.text[a], col == g.own[row]);
-        }
+    std::vector<const std::vector<int>*> group_of(13);
+    for (const auto& g : groups)
+        for (const int i : g) group_of[i] = &g;
+    const auto comms = eng::thread_comms(3);
+    for (const auto& comm : comms) {
+        const BatchShare batch(labels, *comm);
+        const GroupPairs g = pair_up(groups, batch, size);
+        for (int row = 0; row < batch.n; ++row)
+            for (int col = 0; col < size; ++col) {
+                const int at = row * size + col, me = int(batch.first) + row;
+                const auto& group = *group_of[me];
+                if (g.match.at[at] < 0) {
+                    EXPECT_GE(col, int(group.size()));
+                    continue;
+                }
+                EXPECT_EQ(g.pairs.image[g.by_image[at]], row);
+                EXPECT_EQ(g.pairs.text[g.by_image[at]], group[col]);
+                const int image = g.by_text[at] / size;  // whose row of the gathered table, and which text of its group
+                EXPECT_EQ(image, group[col]);
+                EXPECT_EQ((*group_of[image])[g.by_text[at] % size], me);
+                EXPECT_EQ(g.match.at[at], labels[me] == labels[group[col]]);
+                EXPECT_EQ(group[col] == me, col == g.own[row]);
+            }
+    }
 }
 
 }  // namespace

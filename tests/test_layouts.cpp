@@ -89,11 +89,21 @@ TEST_F(Layouts, IcfgPedesUnderBothNames) {
     }
 }
 
-TEST_F(Layouts, Ufine6926) {
-    const Json all = {{{"split", "train"}, {"id", 3}, {"file_path", "images/1.jpg"}, {"captions", {"one long text", "another long text"}}}};
-    write("UFine6926.json", all.dump());
-    pictures(all, "file_path", "");
-    EXPECT_EQ(load_dataset(folder.path.string()).train.pairs.size(), 2u);
+TEST_F(Layouts, UfineBench) {
+    const Json all = {{{"split", "train"}, {"id", 3}, {"file_path", "images/1.jpg"}, {"captions", {"one long text", "another long text"}}},
+                      {{"split", "test"}, {"id", 4}, {"file_path", "images/2.jpg"}, {"captions", {"a third"}}}};
+    write("UFine6926/UFine6926_Annotations.json", all.dump());
+    pictures(all, "file_path", "UFine6926/");
+    const DataCheck c = check_data({folder / "UFine6926", "", "", ""});
+    EXPECT_EQ(c.set, "UFine6926");
+    EXPECT_EQ(c.splits[0].published.captions, 37154);
+    // A set for tests alone, whose records need not say so.
+    const Json test = {{{"id", 2250}, {"source", "UFine6926"}, {"file_path", "images/7446.jpg"}, {"captions", {"a", "b", "c"}}}};
+    write("UFine3C/UFine3C_Annotations.json", test.dump());
+    pictures(test, "file_path", "UFine3C/");
+    const Dataset d = load_dataset(folder / "UFine3C");
+    EXPECT_EQ(d.test.pairs.size(), 3u);
+    EXPECT_TRUE(d.train.images.empty());
 }
 
 TEST_F(Layouts, OneFileASplit) {
@@ -207,6 +217,8 @@ TEST_F(Layouts, FaultsOfRecordsAreNamedAndLeaveNothing) {
     EXPECT_MENTIONS(error("x.jsonl", "{\"image\": \"a.jpg\", \"person\": 1}\n"), "x.jsonl line 1 has no \"caption\"");
     EXPECT_MENTIONS(error("x.jsonl", "nonsense\n"), "line 1 is not a JSON object");
     EXPECT_MENTIONS(error("x.txt", "nonsense\n"), "is neither a folder nor");
+    EXPECT_MENTIONS(error("x.csv", "image,person,caption\na.jpg,1,caf\xE9\n"), "x.csv is not UTF-8: the byte at offset 32");
+    EXPECT_MENTIONS(error("x.jsonl", "{\"image\": \"a\xFF.jpg\"}\n"), "x.jsonl is not UTF-8");
 }
 
 // ---- decoded pictures on disk

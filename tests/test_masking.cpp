@@ -154,10 +154,9 @@ TEST(PromptNoise, TrainingDrawsARandomSubsetOverBudget) {
     const TextItem t = bank.item("A man with glasses, a watch, a blue cap, black shoes, a red bag, green pants and a white shirt.");
     ASSERT_EQ(t.prompts.size(), 4u);
     ASSERT_EQ(t.all.size(), 8u);
-    eng::Rng rng(3, 1);
     std::map<int, int> drawn;
     for (int n = 0; n < 700; ++n) {
-        const TextBatch b = make_text_batch(arena, bank, {&t}, {4, 0, 0}, &rng);
+        const TextBatch b = make_text_batch(arena, bank, {&t}, {4, 0, 0, 3, {n}});
         EXPECT_EQ(b.prompt_text.numel(), 4);
         const auto* ids = b.ids.as<std::int32_t>();
         for (int s = 1; s < 4; ++s) ++drawn[ids[b.eot.as<std::int32_t>()[b.prompt_text.as<std::int32_t>()[s]] - 1]];
@@ -176,11 +175,10 @@ TEST(PromptNoise, NeutralReadingsSayPersonThroughout) {
     EXPECT_EQ(bank.prompt_text(t.all[1].prompt), "a photo of a woman wearing a red coat");
     EXPECT_EQ(bank.prompt_text(t.all[0].neutral), "a photo of a person");
     EXPECT_EQ(bank.prompt_text(t.all[1].neutral), "a photo of a person wearing a red coat");
-    eng::Rng rng(3, 1);
     int neutral = 0;
     const auto length = [&](int id) { return std::int64_t(bank.prompt_tokens(id).size()); };
     const std::int64_t own = std::int64_t(t.tokens.size()) + length(t.all[0].prompt) + length(t.all[1].prompt);
-    for (int n = 0; n < 1000; ++n) neutral += make_text_batch(arena, bank, {&t}, {8, 0, 0.15f}, &rng).ids.numel() != own;
+    for (int n = 0; n < 1000; ++n) neutral += make_text_batch(arena, bank, {&t}, {8, 0, 0.15f, 3, {n}}).ids.numel() != own;
     EXPECT_NEAR(neutral, 150, 5 * std::sqrt(1000 * 0.15 * 0.85));
     EXPECT_EQ(make_text_batch(arena, bank, {&t}).ids.numel(), own);
 }

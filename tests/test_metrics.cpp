@@ -99,10 +99,10 @@ TEST(Metrics, EqualTheWorstOfAllOrdersOfTies) {
     }
 }
 
-// tests/reference/make_metrics.py: the same scores through IRRA's formulas, run by PyTorch; ties in our order.
-TEST(Metrics, EqualIrras) {
+// tests/reference/make_metrics.py: the same scores through the formulas of the three evaluators; ties in our order.
+TEST(Metrics, EqualIrrasRdesAndTbpsClips) {
     const auto cases = nlohmann::json::parse(eng::read_file(SCVD_TEST_DATA "/metrics.json"));
-    ASSERT_EQ(cases.size(), 5u);
+    ASSERT_EQ(cases.size(), 6u);
     for (const auto& c : cases) {
         const auto scores = c["scores"].get<std::vector<float>>();
         const auto queries = c["query_ids"].get<std::vector<int>>(), gallery = c["gallery_ids"].get<std::vector<int>>();

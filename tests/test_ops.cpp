@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/transfer.h"
+#include "ops/optimizer.h"
 #include "tests/check.h"
 
 using namespace eng;
@@ -106,8 +107,8 @@ TEST(Coverage, EveryKernelIsReachedByACase) {
     }
 }
 
-// Against the update written out in f64, two segments with their own rate and decay, three steps.
-TEST(AdamW, EqualsTheFormula) {
+// Against the update written out in f64, two segments with their own rate and decay, three steps. l2: decay in the gradient.
+void check_adam(bool l2) {
     Arena arena;
     const std::int64_t n = 193, split = 31;
     Tensor w = random_normal(arena, {n}, DType::f32, 1), c = w.like(w.shape(), DType::bf16);
@@ -123,16 +124,36 @@ TEST(AdamW, EqualsTheFormula) {
         const Tensor fresh = random_normal(arena, {n}, DType::f32, unsigned(10 + step));
         std::memcpy(g.raw(), fresh.raw(), g.bytes());
         const Tensor scalars = upload<float>(arena, {3}, {0.5f, float(1 / (1 - std::pow(0.9, step))), float(1 / (1 - std::pow(0.99, step)))});
-        run_adamw(Device::cpu, {out(w), out(c), out(g), out(m), out(v), in(lrs), in(decays), in(ends), in(scalars), 0.9f, 0.99f, 1e-8f});
+        run_adamw(Device::cpu, {out(w), out(c), out(g), out(m), out(v), in(lrs), in(decays), in(ends), in(scalars), 0.9f, 0.99f, 1e-8f, l2});
         for (int i = 0; i < n; ++i) {
-            const double d = 0.5 * get(fresh, i), rate = lr[i >= split];
+            const double rate = lr[i >= split], lambda = decay[i >= split], d = 0.5 * get(fresh, i) + (l2 ? lambda * W[i] : 0);
             M[i] = 0.9f * M[i] + (1 - double(0.9f)) * d, V[i] = double(0.99f) * V[i] + (1 - double(0.99f)) * d * d;
             const double mh = M[i] / (1 - std::pow(double(0.9f), step)), vh = V[i] / (1 - std::pow(double(0.99f), step));
-            W[i] = W[i] * (1 - rate * double(decay[i >= split])) - rate * mh / (std::sqrt(vh) + double(1e-8f));
+            W[i] = W[i] * (l2 ? 1 : 1 - rate * lambda) - rate * mh / (std::sqrt(vh) + double(1e-8f));
             EXPECT_NEAR(get(w, i), W[i], 2e-6 * (1 + std::fabs(W[i])));  // a handful of f32 roundings of values near 1
             EXPECT_EQ(get(c, i), double(float(bf16(w.as<float>()[i]))));
             EXPECT_EQ(get(g, i), 0);
         }
+    }
+}
+TEST(AdamW, EqualsTheFormula) { check_adam(false); }
+TEST(Adam, EqualsTheFormula) { check_adam(true); }
+
+// Which parameters decay, and at which rate: a unit gradient, b1 = b2 = 0 and no decay move a weight by its rate.
+TEST(AdamW, BiasesAloneMayBeExempt) {
+    for (const bool biases_only : {false, true}) {
+        Arena arena;
+        ParamStore params(arena, DType::f32);
+        const char* names[] = {"ln.weight", "ln.bias", "attn.in_proj_bias", "fc.weight"};
+        for (const char* name : names) params.add(name, {2}, Init::ones(), ParamGroup::clip, std::string(name) == "fc.weight");
+        params.finalize(1);
+        AdamWOptions o{0, 0, 0, 0, 2};
+        o.biases_only = biases_only;
+        eng::AdamW optimizer(params, arena, o);
+        copy(params.grad, upload_as(arena, params.grad.shape(), std::vector<double>(std::size_t(params.grad.numel()), 1.0), DType::f32));
+        optimizer.step(0.125f, 0, 1);
+        const double slow = 0.875, fast = 0.75, want[] = {biases_only ? slow : fast, fast, fast, slow};
+        for (int i = 0; i < 4; ++i) EXPECT_EQ(get(params.find(names[i])->master, 1), want[i]) << names[i];
     }
 }
 

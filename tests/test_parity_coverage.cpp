@@ -46,14 +46,12 @@ void run_adamw_once(Arena& device) {
 TEST(Coverage, EveryGlobalFunctionIsReachedByACase) {
     Arena host(std::size_t(1) << 32, Device::cpu), device(std::size_t(1) << 32, Device::cuda);
     for (const Case& c : all_cases())
-        for (const DType t : {DType::f32, DType::bf16}) try {
+        for (const DType t : {DType::f32, DType::bf16}) {
             std::vector<Tensor> x;
             for (const Shape& s : c.inputs) x.push_back(upload_as(device, s, download_wide(random_normal(host, s, t, 3)), t));
             Recording off(nullptr);
             const Tensor y = c.f(device, x);
             run(c, device, x, upload_as(device, y.shape(), download_wide(random_normal(host, y.shape(), DType::f32, 4)), y.dtype()));
-        } catch (const Error& e) {
-            if (!std::strstr(e.what(), "has no CUDA kernel yet")) throw;  // of convolution nets
         }
     run_adamw_once(device);
     std::set<std::string> launched;

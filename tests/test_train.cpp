@@ -91,7 +91,8 @@ TEST_F(Trained, AShortlistAsLongAsTheGalleryRanksLikeAllPairs) {
 TEST_F(Trained, SearchFindsExplainsAndWritesAPage) {
     IndexOptions ix;
     ix.weights = *folder / "run/best.safetensors", ix.folder = *folder / "set/imgs", ix.out = *folder / "set.index";
-    EXPECT_EQ(build_index(ix), 72);
+    World alone;
+    EXPECT_EQ(build_index(ix, alone), 72);
     SearchOptions o;
     o.index = ix.out, o.query = "a man in a red shirt and <b>green</b> pants", o.top = 3;
     const SearchPage page = search(o);

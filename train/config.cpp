@@ -154,13 +154,16 @@ std::vector<Setting> settings(Config& c) {
     add("train.eval_every", c.train.eval_every, "epochs between validations; 0: only at the end");
     add("train.log_every", c.train.log_every, "steps between log lines");
     add("train.save_every", c.train.save_every, "updates between checkpoints; 0: one per epoch");
+    add("train.bucket_mb", c.train.bucket_mb, "with several ranks: gradients are summed in slices of at least so many MiB, beside backward");
     add("train.lr", c.train.lr, "learning rate of the encoders");
     add("train.head_lr", c.train.head_lr, "learning rate of the new modules");
-    add("train.weight_decay", c.train.weight_decay, "decoupled weight decay");
-    add("train.bias_lr", c.train.bias_lr, "rate factor of biases, norms and positions");
-    add("train.beta1", c.train.beta1, "AdamW");
-    add("train.beta2", c.train.beta2, "AdamW");
-    add("train.eps", c.train.eps, "AdamW");
+    add("train.optimizer", c.train.optimizer, "adamw | adam (weight decay as part of the gradient)");
+    add("train.weight_decay", c.train.weight_decay, "weight decay");
+    add("train.exempt", c.train.exempt, "without decay, at bias_lr: vectors (biases, norms, positions) | biases");
+    add("train.bias_lr", c.train.bias_lr, "rate factor of what is exempt");
+    add("train.beta1", c.train.beta1, "of the optimizer");
+    add("train.beta2", c.train.beta2, "of the optimizer");
+    add("train.eps", c.train.eps, "of the optimizer");
     add("train.warmup", c.train.warmup, "epochs of linear warm-up");
     add("train.clip_norm", c.train.clip_norm, "largest gradient norm; 0: no clipping");
     add("train.ema", c.train.ema, "decay of the weight average; 0: none");
@@ -200,6 +203,12 @@ std::string to_toml(const Config& c) {
         s += x.key.substr(dot + 1) + " = " + x.get() + "\n";
     }
     return s;
+}
+
+eng::AdamWOptions optimizer_options(const Config::Train& t) {
+    ENG_CHECK(t.optimizer == "adamw" || t.optimizer == "adam", "config", "train.optimizer = \"", t.optimizer, "\", want adamw | adam");
+    ENG_CHECK(t.exempt == "vectors" || t.exempt == "biases", "config", "train.exempt = \"", t.exempt, "\", want vectors | biases");
+    return {t.beta1, t.beta2, t.eps, t.weight_decay, t.bias_lr, t.ema, t.optimizer == "adam", t.exempt == "biases"};
 }
 
 std::vector<std::string> preset_names() {

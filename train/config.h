@@ -6,6 +6,7 @@
 
 #include "model/config.h"
 #include "model/semantics/deconstructor.h"
+#include "ops/optimizer.h"
 
 namespace scvd {
 
@@ -29,9 +30,11 @@ struct Config {
         int pad = 10;
     } data;
     struct Train {
-        int epochs = 60, batch = 64, accumulate = 1, seed = 1, eval_every = 1, log_every = 10, save_every = 0;
+        int epochs = 60, batch = 64, accumulate = 1, seed = 1, eval_every = 1, log_every = 10, save_every = 0, bucket_mb = 4;
         float lr = 1e-5f, head_lr = 5e-5f, weight_decay = 0.01f, bias_lr = 1, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
         float warmup = 5, clip_norm = 0, ema = 0;  // warm-up in epochs
+        std::string optimizer = "adamw";           // adamw | adam: decay apart from the gradient, or as a part of it
+        std::string exempt = "vectors";            // from decay, and at bias_lr: vectors (biases, norms, positions) | biases
         std::string schedule = "cosine";           // cosine | multistep (x0.1 at 5/8 and 7/8 of the epochs)
     } train;
     struct Eval {
@@ -53,6 +56,8 @@ void load_config(Config&, const std::string& name);
 void load_config_text(Config&, const std::string& toml, const std::string& source);
 std::string to_toml(const Config&);
 std::vector<std::string> preset_names();
+// What the optimizer is built from. Error: a word that is none of the list.
+eng::AdamWOptions optimizer_options(const Config::Train&);
 // The candidate nearest to `word` by edit distance.
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
 

@@ -8,7 +8,7 @@
 
 namespace scvd {
 
-std::string evaluate_checkpoint(const EvalOptions& o) {
+std::string evaluate_checkpoint(const EvalOptions& o, World& world) {
     Config c = checkpoint_config(o.weights);
     if (!o.data.empty()) c.data.root = o.data;
     if (o.shortlist >= 0) c.eval.shortlist = o.shortlist;
@@ -18,9 +18,12 @@ std::string evaluate_checkpoint(const EvalOptions& o) {
     const RunState& state = loaded.state;
     const Dataset data = dataset_of(c);
     const Split& split = o.split == "train" ? data.train : o.split == "val" ? data.val : data.test;
+    if (!world.first()) world.comm().barrier();  // rank 0 makes the picture cache
     const auto pictures = pictures_of(c, split);
+    if (world.first()) world.comm().barrier();
     TextBank bank(c, o.bpe);
-    const Scores s = score_split(model, c, split, *pictures, bank, c.eval.shortlist);
+    const Scores s = score_split(model, c, split, *pictures, bank, c.eval.shortlist, true, world.comm());
+    if (!world.first()) return "";
     auto r = report(s, o.split, split.identities, o.lambda >= 0 ? o.lambda : float(state.lambda));
     r["train_seconds"] = state.seconds;
     r["weights"] = o.weights;

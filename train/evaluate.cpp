@@ -14,20 +14,62 @@ namespace {
 constexpr int kImageBlock = 64, kTextBlock = 32;
 constexpr std::size_t kCurve = 50;  // ranks of the CMC curve that a report keeps
 
-std::vector<ImageFeatures> encode_gallery(const Scvd& model, const Config& c, eng::Arena& arena, Pictures& pictures) {
+// Blocks are the same for any number of ranks, and each is computed whole by one of them: so are the scores, to the last bit.
+int blocks_of(int n, int block) { return (n + block - 1) / block; }
+
+// This rank's blocks of the gallery.
+std::vector<ImageFeatures> encode_gallery(const Scvd& model, const Config& c, eng::Arena& arena, Pictures& pictures, eng::Share own) {
     const int H = c.model.image.height, W = c.model.image.width;
     std::vector<ImageFeatures> blocks;
-    for (int first = 0; first < pictures.count(); first += kImageBlock)
+    for (int first = int(own.first) * kImageBlock; first < std::min(pictures.count(), int(own.first + own.n) * kImageBlock); first += kImageBlock)
         blocks.push_back(model.encode_images(read_pictures(arena, pictures, first, std::min(kImageBlock, pictures.count() - first), H, W)));
     return blocks;
 }
 
-std::vector<TextFeatures> encode_queries(const Scvd& model, eng::Arena& arena, const TextBank& bank, const std::vector<TextItem>& items) {
-    std::vector<TextFeatures> blocks;
-    for (std::size_t first = 0; first < items.size(); first += kTextBlock) {
-        blocks.push_back(model.encode_texts(make_text_batch(arena, bank, pointers(items, first, kTextBlock))));
+// All blocks of captions: each is encoded by one rank and sent to the others, who know its sizes from the items.
+std::vector<TextFeatures> encode_queries(const Scvd& model, eng::Arena& arena, const TextBank& bank, const std::vector<TextItem>& items, eng::Comm& comm) {
+    const int blocks = blocks_of(int(items.size()), kTextBlock);
+    std::vector<TextFeatures> all;
+    for (int b = 0; b < blocks; ++b) {
+        const auto texts = pointers(items, std::size_t(b) * kTextBlock, kTextBlock);
+        if (b % comm.size() == comm.rank()) {
+            all.push_back(model.encode_texts(make_text_batch(arena, bank, texts)));
+            continue;
+        }
+        std::vector<std::int32_t> slots;
+        for (const TextItem* t : texts) slots.push_back(std::int32_t(t->prompts.size()));
+        TextFeatures f;
+        f.slots = eng::packed_seqs(arena, slots);
+        const eng::DType dtype = dtype_named(model.config().dtype);
+        f.global = Tensor(arena, {std::int64_t(texts.size()), model.config().embed}, dtype);
+        f.prompts = Tensor(arena, {f.slots.total, model.config().embed}, dtype);
+        all.push_back(f);
     }
-    return blocks;
+    for (int b = 0; b < blocks; ++b) comm.broadcast(all[b].global, b % comm.size()), comm.broadcast(all[b].prompts, b % comm.size());
+    return all;
+}
+
+// Gives every rank all columns of m [queries, gallery], of which each has computed those of its own blocks.
+void share_columns(std::vector<float>& m, int queries, int gallery, eng::Comm& comm) {
+    if (comm.alone()) return;
+    std::vector<std::int64_t> columns;
+    std::int64_t first = 0;
+    for (int r = 0; r < comm.size(); ++r) {
+        const eng::Share s = eng::share_of(blocks_of(gallery, kImageBlock), r, comm.size());
+        const std::int64_t begin = std::min<std::int64_t>(gallery, s.first * kImageBlock);
+        if (r == comm.rank()) first = begin;
+        columns.push_back(std::min<std::int64_t>(gallery, (s.first + s.n) * kImageBlock) - begin);
+    }
+    const std::int64_t own = columns[comm.rank()];
+    std::vector<float> mine(std::size_t(own) * queries);
+    for (std::int64_t c = 0; c < own; ++c)
+        for (int q = 0; q < queries; ++q) mine[std::size_t(c) * queries + q] = m[std::size_t(q) * gallery + first + c];
+    eng::Arena arena;
+    const Tensor all(arena, {gallery, queries}, eng::DType::f32);
+    comm.all_gather(eng::upload(arena, {own, queries}, mine), all, columns);
+    const std::vector<float> t = eng::download<float>(all);
+    for (int g = 0; g < gallery; ++g)
+        for (int q = 0; q < queries; ++q) m[std::size_t(q) * gallery + g] = t[std::size_t(g) * queries + q];
 }
 
 // Marks each query's K best images of the global stage.
@@ -56,6 +98,11 @@ std::vector<float> transposed(const std::vector<float>& m, int rows, int cols) {
 }  // namespace
 
 Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictures& pictures, TextBank& bank, int shortlist, bool pair) {
+    eng::Comm alone;
+    return score_split(model, c, split, pictures, bank, shortlist, pair, alone);
+}
+
+Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictures& pictures, TextBank& bank, int shortlist, bool pair, eng::Comm& comm) {
     eng::Recording off(nullptr);
     eng::Arena arena;
     Scores s;
@@ -68,15 +115,18 @@ Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictu
     s.queries = int(items.size()), s.gallery = int(split.images.size());
     ENG_CHECK(s.queries > 0, "evaluate", "split ", split.name, " has no captions");
     s.global.resize(std::size_t(s.queries) * s.gallery);
-    const auto images = encode_gallery(model, c, arena, pictures);
-    const auto texts = encode_queries(model, arena, bank, items);
+    const eng::Share own = eng::share_of(blocks_of(s.gallery, kImageBlock), comm.rank(), comm.size());
+    const auto images = encode_gallery(model, c, arena, pictures, own);
+    const auto texts = encode_queries(model, arena, bank, items, comm);
+    // The first cell of a block of captions and one of this rank's blocks of images.
+    const auto cell = [&](std::size_t tb, std::size_t ib) { return tb * kTextBlock * s.gallery + (std::size_t(own.first) + ib) * kImageBlock; };
     for (std::size_t tb = 0; tb < texts.size(); ++tb)
         for (std::size_t ib = 0; ib < images.size(); ++ib) {
             const int rows = int(texts[tb].global.rows()), cols = images[ib].count;
             const auto block = eng::download<float>(eng::cast(global_scores(texts[tb].global, images[ib].global), eng::DType::f32));
-            for (int q = 0; q < rows; ++q)
-                std::copy_n(block.begin() + q * cols, cols, s.global.begin() + (tb * kTextBlock + q) * s.gallery + ib * kImageBlock);
+            for (int q = 0; q < rows; ++q) std::copy_n(block.begin() + q * cols, cols, s.global.begin() + cell(tb, ib) + std::size_t(q) * s.gallery);
         }
+    share_columns(s.global, s.queries, s.gallery, comm);
     if (!pair || c.model.loss.pair == "none") return s;
     s.pair.assign(s.global.size(), 0.f);
     if (shortlist > 0 && shortlist < s.gallery) s.shortlist = shortlist, s.scored = best_of(s, shortlist);
@@ -89,14 +139,15 @@ Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictu
             std::vector<std::size_t> at;
             for (int t = 0; t < sides[tb].slots.count; ++t)
                 for (int i = 0; i < images[ib].count; ++i) {
-                    const std::size_t cell = (tb * kTextBlock + t) * s.gallery + ib * kImageBlock + i;
-                    if (s.scored.empty() || s.scored[cell]) pairs.add(i, t), at.push_back(cell);
+                    const std::size_t one = cell(tb, ib) + std::size_t(t) * s.gallery + i;
+                    if (s.scored.empty() || s.scored[one]) pairs.add(i, t), at.push_back(one);
                 }
             if (at.empty()) continue;
             const std::vector<float> v = model.pair_scores(side, sides[tb], pairs);
             for (std::size_t n = 0; n < at.size(); ++n) s.pair[at[n]] = v[n];
         }
     }
+    share_columns(s.pair, s.queries, s.gallery, comm);
     return s;
 }
 

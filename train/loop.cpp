@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "engine/comm/buckets.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
 #include "engine/transfer.h"
@@ -29,18 +32,27 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 class Run {
 public:
-    explicit Run(const TrainOptions& o)
-        : options_(o), config_(o.config), data_(dataset_of(config_)), bank_(config_, o.bpe) {
+    Run(const TrainOptions& o, World& world)
+        : options_(o), world_(world), config_(o.config), data_(dataset_of(config_)), bank_(config_, o.bpe) {
         if (config_.model.classes < 0) config_.model.classes = data_.train.identities;
-        train_pictures_ = pictures_of(config_, data_.train);
-        val_pictures_ = pictures_of(config_, data_.val);
+        ENG_CHECK(world.size() == 1 || config_.model.image.encoder == "vit" || config_.model.image.bn == "frozen", "train",
+                  "image.bn = \"train\" would normalise by each rank's pictures alone; with several ranks use image.bn = \"frozen\"");
+        world.agree("build", build_id());
+        world.agree("configuration", shared_settings());
+        if (world.first() && !o.resume) prepare_folder();
+        if (world.first()) open_pictures();
+        world.comm().barrier();  // the others find the folder and the picture cache made
+        if (!world.first()) open_pictures();
         for (const auto& p : data_.train.pairs) items_.push_back(bank_.item(data_.train.images[p.image].captions[p.caption]));
         model_ = std::make_unique<Scvd>(config_.model, weights_, config_.train.seed);
-        if (!o.init.empty()) fmt::print("{}", describe(load_weights(o.init, *model_).report));
+        if (!o.init.empty()) say(describe(load_weights(o.init, *model_).report));
         const auto& t = config_.train;
-        optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, eng::AdamWOptions{t.beta1, t.beta2, t.eps, t.weight_decay, t.bias_lr, t.ema});
+        optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, optimizer_options(t));
+        buckets_ = std::make_unique<eng::Buckets>(model_->params(), world.comm(), std::size_t(t.bucket_mb) << 20);
         if (o.resume) state_ = resume_checkpoint(file("last.safetensors"), *model_, *optimizer_);
-        else prepare_folder();
+        world.agree("data set or start", std::to_string(data_.train.pairs.size()) + " pairs, update " + std::to_string(state_.step) + ", weights " +
+                                             fingerprint(model_->params().master));
+        if (!world.first()) return;
         eng::write_file(file("config.toml"), to_toml(config_));
         eng::write_file(file("build.txt"), build_id() + "\n");
         metrics_ = std::make_unique<JsonLines>(file("metrics.jsonl"), o.resume);
@@ -49,35 +61,58 @@ public:
 
     void go() {
         const auto& t = config_.train;
-        Loader loader(config_, data_.train, *train_pictures_, items_, state_.step * t.accumulate);
+        Loader loader(config_, data_.train, *train_pictures_, items_, state_.step * t.accumulate, {world_.rank(), world_.size()});
         const std::int64_t per_epoch = std::max<std::int64_t>(1, loader.batches_per_epoch() / t.accumulate), total = per_epoch * t.epochs;
-        fmt::print("{} parameters, {} pairs of {} identities, {} updates of {} pairs, {} threads\n", model_->params().numel(), items_.size(), data_.train.identities,
-                   total, t.batch * t.accumulate, eng::num_threads());
-        Progress progress({total, state_.step, t.batch * t.accumulate});
+        say(fmt::format("{} parameters, {} pairs of {} identities, {} updates of {} pairs, {} threads{}\n", model_->params().numel(), items_.size(), data_.train.identities, total,
+                        t.batch * t.accumulate, eng::num_threads(), world_.size() > 1 ? fmt::format(" in each of {} ranks", world_.size()) : ""));
+        std::optional<Progress> progress;
+        if (world_.first()) progress.emplace(Progress::Options{total, state_.step, t.batch * t.accumulate});
         double started = now();
-        while (state_.step < total && !interrupted) {
+        while (state_.step < total && !stopping_) {
             const LossValues parts = update(loader, per_epoch, total);
-            progress.update(state_.step, parts);
-            if (state_.step % t.log_every == 0 || state_.step == total) log(parts, progress.pairs_per_second(), per_epoch);
+            if (progress) progress->update(state_.step, parts);
+            if (progress && (state_.step % t.log_every == 0 || state_.step == total)) log(parts, progress->pairs_per_second(), per_epoch);
             const bool stop = options_.stop_after && state_.step >= options_.stop_after, epoch_ends = state_.step % per_epoch == 0 || state_.step == total;
-            if (epoch_ends || stop || interrupted || (t.save_every && state_.step % t.save_every == 0)) {
+            if (epoch_ends || stop || stopping_ || (t.save_every && state_.step % t.save_every == 0)) {
                 state_.seconds += now() - started;
-                if (state_.step == total || (t.eval_every && state_.step % (per_epoch * t.eval_every) == 0)) progress.note(validate(state_.step / per_epoch));
-                save_checkpoint(file("last.safetensors"), config_, *model_, optimizer_.get(), state_);
-                progress.pause();
+                if (state_.step == total || (t.eval_every && state_.step % (per_epoch * t.eval_every) == 0)) {
+                    const std::string validated = validate(state_.step / per_epoch);
+                    if (progress) progress->note(validated);
+                }
+                save("last.safetensors");
+                if (progress) progress->pause();
                 started = now();
             }
             if (stop) return;
         }
-        if (interrupted) {
-            fmt::print("interrupted at update {}; `scvd train --resume --out {}` goes on from there\n", state_.step, options_.out);
-            return;
-        }
-        eng::write_file(file("curves.svg"), line_chart_svg("Training", "update", curves_));
-        fmt::print("done in {:.0f} s of training; best epoch {} (val mAP {:.2f} %), weights in {}\n", state_.seconds, state_.best_epoch, state_.best, file("best.safetensors"));
+        if (stopping_) return say(fmt::format("interrupted at update {}; `scvd train --resume --out {}` goes on from there\n", state_.step, options_.out));
+        if (world_.first()) eng::write_file(file("curves.svg"), line_chart_svg("Training", "update", curves_));
+        say(fmt::format("done in {:.0f} s of training; best epoch {} (val mAP {:.2f} %), weights in {}\n", state_.seconds, state_.best_epoch, state_.best, file("best.safetensors")));
     }
 
 private:
+    void say(const std::string& text) const {
+        if (world_.first()) fmt::print("{}", text);
+    }
+    // What must be the same on every rank: all but where things lie on its host and how it reads them.
+    std::string shared_settings() const {
+        Config c = config_;
+        c.data.root = c.data.images = "", c.data.workers = 0, c.data.cache_mb = 0, c.data.disk_cache = false;
+        return to_toml(c);
+    }
+    static std::string fingerprint(const Tensor& t) {
+        std::uint64_t h = 1469598103934665603u;  // FNV-1a
+        for (const float w : eng::download_wide(t)) h = (h ^ std::bit_cast<std::uint32_t>(w)) * 1099511628211u;
+        return fmt::format("{:016x}", h);
+    }
+    void open_pictures() {
+        train_pictures_ = pictures_of(config_, data_.train);
+        val_pictures_ = pictures_of(config_, data_.val);
+    }
+    void save(const char* name, bool average = false) {
+        if (world_.first()) save_checkpoint(file(name), config_, *model_, optimizer_.get(), state_, average);
+    }
+
     std::string file(const char* name) const { return (fs::path(options_.out) / name).string(); }
 
     void prepare_folder() {
@@ -112,21 +147,38 @@ private:
 
     LossValues micro_batch(Loader& loader, std::int64_t number) {
         const auto& im = config_.model.image;
+        const auto& t = config_.train;
         const HostBatch host = loader.next();
-        const std::int64_t B = config_.train.batch;
-        const Tensor pixels = eng::upload(step_arena_, {B, im.height, im.width, 3}, host.pixels);
-        const Tensor augment = eng::indices(step_arena_, host.augment).view({B, 8});
-        eng::Rng rng(config_.train.seed, (std::uint64_t(3) << 56) ^ std::uint64_t(number));
-        const TextBatch texts = make_text_batch(step_arena_, bank_, host.texts, {config_.sd.slots, config_.sd.prompt_dropout, config_.sd.neutral}, &rng);
+        const std::int64_t n = std::int64_t(host.texts.size());
+        step_arena_.begin_step(n);
+        const Tensor pixels = eng::upload(step_arena_, {n, im.height, im.width, 3}, host.pixels);
+        const Tensor augment = eng::indices(step_arena_, host.augment).view({n, 8});
+        const TextBatch texts = make_text_batch(step_arena_, bank_, host.texts,
+                                                {config_.sd.slots, config_.sd.prompt_dropout, config_.sd.neutral, std::uint64_t(t.seed), host.readings});
         eng::Tape tape;
         eng::Recording on(&tape);
-        const LossParts loss = model_->loss(pixels, augment, texts, host.labels);
-        LossValues values{{"loss", eng::first_element(loss.total) / config_.train.accumulate}};
-        for (const auto& [name, t] : loss.parts) values.push_back({name, eng::first_element(t) / config_.train.accumulate});
+        const LossParts loss = model_->loss(pixels, augment, texts, BatchShare(host.labels, world_.comm()));
+        const LossValues values = summed(loss);
         ENG_CHECK(std::isfinite(values[0].second), "train", "the loss is ", values[0].second, " at update ", state_.step,
                   "; run again with --check-numerics to see which op made it so");
-        if (options_.memory_report && number == 0) memory_report(tape);
-        tape.backward(loss.total, eng::upload(step_arena_, {1}, std::vector<float>{1.f / float(config_.train.accumulate)}));
+        if (options_.memory_report && number == 0 && world_.first()) memory_report(tape);
+        const bool last = (number + 1) % t.accumulate == 0;
+        if (last) buckets_->begin(tape);
+        const auto final = [&](eng::Param& p) { buckets_->final(p); };
+        tape.backward(loss.total, eng::upload(step_arena_, {1}, std::vector<float>{1.f / float(t.accumulate)}), last ? std::function<void(eng::Param&)>(final) : nullptr);
+        if (last) buckets_->finish();
+        return values;
+    }
+
+    // The loss and its parts over all ranks, and whether any rank was asked to stop: all do after the same update.
+    LossValues summed(const LossParts& loss) {
+        std::vector<double> v{eng::first_element(loss.total)};
+        for (const auto& [name, t] : loss.parts) v.push_back(eng::first_element(t));
+        v.push_back(interrupted ? 1 : 0);
+        v = world_.comm().sum_numbers(v);
+        stopping_ = stopping_ || v.back() > 0;
+        LossValues values{{"loss", v[0] / config_.train.accumulate}};
+        for (std::size_t i = 0; i < loss.parts.size(); ++i) values.push_back({loss.parts[i].first, v[i + 1] / config_.train.accumulate});
         return values;
     }
 
@@ -140,6 +192,10 @@ private:
         const Memory memory = process_memory();
         nlohmann::json j{{"step", state_.step}, {"epoch", double(state_.step) / double(per_epoch)}, {"pairs_per_second", rate},
                          {"rss_bytes", memory.rss}, {"peak_bytes", memory.peak}};
+        if (world_.size() > 1) {
+            const auto& c = world_.comm().traffic();
+            j["comm"] = {{"bytes", c.bytes}, {"calls", c.calls}, {"seconds_beside_backward", c.beside}, {"seconds_waited_for_it", c.waited}};
+        }
         for (const auto& [name, v] : parts) {
             j[name] = v;
             events_->scalar("train/" + name, float(v), state_.step);
@@ -156,23 +212,26 @@ private:
 
     // The table of the validation split; keeps the weights if they are the best so far.
     std::string validate(std::int64_t epoch) {
-        const Scores s = score_split(*model_, config_, data_.val, *val_pictures_, bank_, config_.eval.shortlist);
+        const Scores s = score_split(*model_, config_, data_.val, *val_pictures_, bank_, config_.eval.shortlist, true, world_.comm());
         const float lambda = config_.eval.lambda >= 0 ? config_.eval.lambda : choose_lambda(s);
         auto r = report(s, "val", data_.val.identities, lambda);
         const auto& best_stage = r["t2i"].contains("fused") ? r["t2i"]["fused"] : r["t2i"]["global"];
         const double mAP = best_stage["mAP"];
-        events_->scalar("val/R1", best_stage["R1"].get<float>(), state_.step);
-        events_->scalar("val/mAP", float(mAP), state_.step);
-        point("val R@1", best_stage["R1"]);
-        r["step"] = state_.step;
-        metrics_->write(r);
+        if (world_.first()) {
+            events_->scalar("val/R1", best_stage["R1"].get<float>(), state_.step);
+            events_->scalar("val/mAP", float(mAP), state_.step);
+            point("val R@1", best_stage["R1"]);
+            r["step"] = state_.step;
+            metrics_->write(r);
+        }
         if (mAP <= state_.best) return table(r);
         state_.best = mAP, state_.best_epoch = epoch, state_.lambda = lambda;
-        save_checkpoint(file("best.safetensors"), config_, *model_, optimizer_.get(), state_, true);
+        save("best.safetensors", true);
         return table(r);
     }
 
     const TrainOptions& options_;
+    World& world_;
     Config config_;
     Dataset data_;
     TextBank bank_;
@@ -181,7 +240,9 @@ private:
     std::vector<TextItem> items_;
     std::unique_ptr<Scvd> model_;
     std::unique_ptr<eng::AdamW> optimizer_;
+    std::unique_ptr<eng::Buckets> buckets_;
     RunState state_;
+    bool stopping_ = false;
     std::unique_ptr<JsonLines> metrics_;
     std::unique_ptr<EventWriter> events_;
     std::vector<Series> curves_;
@@ -199,10 +260,15 @@ double schedule_factor(const std::string& schedule, std::int64_t step, std::int6
 }
 
 void train(const TrainOptions& o) {
+    World alone;
+    train(o, alone);
+}
+
+void train(const TrainOptions& o, World& world) {
     eng::Tape::check_numerics = o.check_numerics;
     std::signal(SIGINT, [](int) { interrupted = 1; });
     std::signal(SIGTERM, [](int) { interrupted = 1; });
-    Run(o).go();
+    Run(o, world).go();
 }
 
 }  // namespace scvd

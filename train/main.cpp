@@ -13,6 +13,7 @@
 #include "train/checkpoint.h"
 #include "train/cli.h"
 #include "train/eval.h"
+#include "train/launch.h"
 #include "train/loop.h"
 #include "train/search.h"
 #include "train/sheet.h"
@@ -25,6 +26,22 @@ namespace {
 void add_device(CLI::App* cmd) {
     cmd->add_option_function<std::string>("--device", [](const std::string& d) { eng::default_device = d == "cuda" ? eng::Device::cuda : eng::Device::cpu; },
                                           "where to compute: cpu | cuda (default: cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
+}
+
+// Of a command that several ranks may run together.
+void add_comm_timeout(CLI::App* cmd, double& seconds) {
+    cmd->add_option("--comm-timeout", seconds, "with several ranks: seconds after which one that does not come is an error")->capture_default_str()->check(CLI::PositiveNumber);
+}
+
+void add_launch(CLI::App& app) {
+    auto* cmd = app.add_subcommand("launch", "Start a command as several ranks on this host: scvd launch -n 4 -- train ...");
+    auto o = std::make_shared<LaunchOptions>();
+    cmd->add_option("-n,--ranks", o->ranks, "processes; on GPUs one for each")->required();
+    cmd->add_option("--elastic-restarts", o->restarts, "start all again so many times when one fails; train then goes on from its last checkpoint")->capture_default_str();
+    cmd->add_option("command", o->command, "after --: a command of this program and its options")->required();
+    cmd->callback([o] {
+        if (const int code = launch(*o)) throw CLI::RuntimeError(code);
+    });
 }
 
 void add_synth(CLI::App& app) {
@@ -61,9 +78,13 @@ void add_train(CLI::App& app) {
     cmd->add_flag("--check-numerics", o->check_numerics, "name the first op whose result is not finite");
     cmd->add_flag("--memory-report", o->memory_report, "what the first step keeps for backward, by scope");
     cmd->add_option("--stop-after", o->stop_after, "stop after this many updates, as if interrupted");
+    cmd->add_flag_callback("--deterministic", [] { setenv("NCCL_ALGO", "Ring", 1), setenv("NCCL_PROTO", "Simple", 1); },
+                           "fix NCCL's order of sums too; all else always gives the same bits for the same number of ranks");
+    add_comm_timeout(cmd, o->comm_timeout);
     cmd->callback([o, c] {
         if (c->overrides["data.root"].empty()) c->overrides.erase("data.root");
         const auto last = std::filesystem::path(o->out) / "last.safetensors";
+        if (std::getenv("SCVD_RESTART") && std::filesystem::exists(last)) o->resume = true;  // set by `scvd launch` after a failure
         if (o->resume) {
             ENG_CHECK(std::filesystem::exists(last), "train", "--resume: ", last.string(), " is not there");
             o->config = checkpoint_config(last.string());
@@ -72,7 +93,7 @@ void add_train(CLI::App& app) {
             o->config = c->resolve();
         }
         ENG_CHECK(!o->config.data.root.empty(), "train", "--data names the data set folder and is missing");
-        train(*o);
+        in_world(o->comm_timeout, [&](World& world) { train(*o, world); });
     });
 }
 
@@ -88,7 +109,13 @@ void add_eval(CLI::App& app) {
     cmd->add_option("--shortlist", o->shortlist, "re-score the best K of the global stage; 0: all pairs");
     cmd->add_option("--lambda", o->lambda, "weight of the global score (default: chosen on val in training)");
     cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary");
-    cmd->callback([o] { fmt::print("{}", evaluate_checkpoint(*o)); });
+    add_comm_timeout(cmd, o->comm_timeout);
+    cmd->callback([o] {
+        in_world(o->comm_timeout, [&](World& world) {
+            const std::string text = evaluate_checkpoint(*o, world);
+            if (world.first()) fmt::print("{}", text);
+        });
+    });
 }
 
 void add_index(CLI::App& app) {
@@ -99,7 +126,13 @@ void add_index(CLI::App& app) {
     cmd->add_option("--weights", o->weights, "checkpoint")->required();
     cmd->add_option("--out", o->out, "index file")->required();
     cmd->add_flag("--skip-bad", o->skip_bad, "leave out pictures that cannot be decoded");
-    cmd->callback([o] { fmt::print("{} pictures indexed in {}\n", build_index(*o), o->out); });
+    add_comm_timeout(cmd, o->comm_timeout);
+    cmd->callback([o] {
+        in_world(o->comm_timeout, [&](World& world) {
+            const int pictures = build_index(*o, world);
+            if (world.first()) fmt::print("{} pictures indexed in {}\n", pictures, o->out);
+        });
+    });
 }
 
 void add_search_options(CLI::App* cmd, SearchOptions& o) {
@@ -158,6 +191,7 @@ std::string unknown_word(const CLI::App& app, int argc, char** argv) {
     const CLI::App* command = nullptr;
     for (int i = 1; i < argc; ++i) {
         const std::string word = argv[i], name = word.substr(0, word.find('='));
+        if (word == "--") break;
         if (!command) {
             if (word == "--cpu-threads") ++i;  // and its value
             if (word.rfind("-", 0) == 0) continue;
@@ -191,7 +225,7 @@ int main(int argc, char** argv) {
     app.set_help_all_flag("--help-all", "help of every subcommand");
     int threads = 0;
     app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
-    add_synth(app), add_train(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
+    add_synth(app), add_train(app), add_launch(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
     add_import(app), add_export(app), add_embed(app), add_data(app);
     try {
         app.parse(argc, argv);

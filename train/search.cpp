@@ -36,19 +36,19 @@ struct Ready {
     }
 };
 
-void drop_undecodable(std::vector<std::string>& files) {
-    const auto bad = [](const std::string& f) {
+void drop_undecodable(std::vector<std::string>& files, bool aloud) {
+    const auto bad = [aloud](const std::string& f) {
         try {
             load_image(f);
             return false;
         } catch (const eng::Error& e) {
-            fmt::print(stderr, "left out: {}\n", e.what());
+            if (aloud) fmt::print(stderr, "left out: {}\n", e.what());
             return true;
         }
     };
     const auto before = files.size();
     std::erase_if(files, bad);
-    if (files.size() < before) fmt::print(stderr, "{} of {} pictures left out\n", before - files.size(), before);
+    if (aloud && files.size() < before) fmt::print(stderr, "{} of {} pictures left out\n", before - files.size(), before);
     ENG_CHECK(!files.empty(), "index", "no picture could be decoded");
 }
 
@@ -141,26 +141,39 @@ void fill_phrase_scores(SearchPage& page, const Ready& m, const Index& ix, TextB
 
 }  // namespace
 
-int build_index(const IndexOptions& o) {
+int build_index(const IndexOptions& o, World& world) {
     eng::Recording off(nullptr);
     Ready m(o.weights);
     auto files = pictures_below(o.folder);
-    if (o.skip_bad) drop_undecodable(files);
+    if (o.skip_bad) drop_undecodable(files, world.first());
     const auto& im = m.config.model.image;
+    const std::int64_t n = std::int64_t(files.size()), d = m.config.model.embed, per_image = m.config.model.tokens() + 1;
     Pictures pictures(files, im.height, im.width, 0);
     std::vector<float> global, tokens;
-    for (int first = 0; first < pictures.count(); first += kBlock) {
+    for (std::int64_t round = 0; round < n; round += std::int64_t(kBlock) * world.size()) {
         eng::Arena step;
-        const auto f = m.model->encode_images(read_pictures(step, pictures, first, std::min(kBlock, pictures.count() - first), im.height, im.width));
-        const auto append = [](std::vector<float>& to, const Tensor& x) {
-            const auto values = eng::download<float>(eng::cast(x, eng::DType::f32));
-            to.insert(to.end(), values.begin(), values.end());
+        const auto block = [&](int rank) {
+            const std::int64_t first = std::min(n, round + rank * kBlock);
+            return std::pair{int(first), int(std::min<std::int64_t>(kBlock, n - first))};
         };
-        append(global, f.global), append(tokens, f.tokens);
+        ImageFeatures own;
+        if (const auto [first, count] = block(world.rank()); count > 0) own = m.model->encode_images(read_pictures(step, pictures, first, count, im.height, im.width));
+        for (int r = 0; r < world.size(); ++r) {
+            const int count = block(r).second;
+            if (count == 0) continue;
+            const auto append = [&](std::vector<float>& to, const Tensor& mine, std::int64_t rows) {
+                const Tensor x = r == world.rank() ? eng::cast(mine, eng::DType::f32) : Tensor(step, {rows, d}, eng::DType::f32);
+                world.comm().broadcast(x, r);
+                if (!world.first()) return;
+                const auto values = eng::download<float>(x);
+                to.insert(to.end(), values.begin(), values.end());
+            };
+            append(global, own.global, count), append(tokens, own.tokens, count * per_image);
+        }
     }
+    if (!world.first()) return int(n);
     for (auto& f : files) f = fs::absolute(f).lexically_normal().string();
-    const std::int64_t n = std::int64_t(files.size()), d = m.config.model.embed, rows = std::int64_t(tokens.size()) / d;
-    eng::write_safetensors(o.out, {{"global", "F32", {n, d}, global.data(), global.size() * 4}, {"tokens", "F32", {rows, d}, tokens.data(), tokens.size() * 4}},
+    eng::write_safetensors(o.out, {{"global", "F32", {n, d}, global.data(), global.size() * 4}, {"tokens", "F32", {n * per_image, d}, tokens.data(), tokens.size() * 4}},
                            {{"format", "scvd index"}, {"files", nlohmann::json(files).dump()}, {"weights", fs::absolute(o.weights).lexically_normal().string()}});
     return int(n);
 }

@@ -3,15 +3,18 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "train/html.h"
+#include "train/world.h"
 
 namespace scvd {
 
 struct IndexOptions {
     std::string weights, folder, out, bpe;
+    double comm_timeout = 60;  // seconds, with several ranks
     bool skip_bad = false;  // pictures that cannot be decoded: named and left out, instead of an error
 };
-// Writes the features of every picture below `folder` (subfolders too) to one file. Returns how many.
-int build_index(const IndexOptions&);
+// Writes the features of every picture below `folder` (subfolders too) to one file. Returns how many. Of several
+// ranks each encodes every n-th block of pictures, and rank 0 writes.
+int build_index(const IndexOptions&, World&);
 
 struct SearchOptions {
     std::string index, weights, bpe, query;

@@ -1,4 +1,4 @@
-// AdamW over the flat buffers: one read and one write of each, f32 masters, bf16 copy and cleared gradient in one pass.
+// AdamW, or Adam with L2, over the flat buffers: one read and one write of each, f32 masters, bf16 copy and cleared gradient in one pass.
 #include <cmath>
 
 #include "ops/cpu/store.h"
@@ -16,11 +16,12 @@ void adamw_typed(const AdamWArgs& a) {
     std::int64_t begin = 0;
     for (std::int64_t s = 0; s < a.ends.numel(); ++s) {
         const std::int64_t first = begin, n = ptr<std::int32_t>(a.ends)[s] - begin;
-        const A lr = A(ptr<float>(a.lr)[s]), keep = A(1) - lr * A(ptr<float>(a.decay)[s]);
+        const A lr = A(ptr<float>(a.lr)[s]), decay = A(ptr<float>(a.decay)[s]);
+        const A pull = a.l2 ? decay : A(0), keep = a.l2 ? A(1) : A(1) - lr * decay;
         parallel_for(n, kGrain, [&](std::int64_t b, std::int64_t e) {
 #pragma omp simd
             for (std::int64_t i = first + b; i < first + e; ++i) {
-                const A d = g[i] * gs;
+                const A d = g[i] * gs + pull * w[i];
                 m[i] = b1 * m[i] + (A(1) - b1) * d;
                 v[i] = b2 * v[i] + (A(1) - b2) * d * d;
                 w[i] = keep * w[i] - lr * (m[i] * c1) / (std::sqrt(v[i] * c2) + eps);

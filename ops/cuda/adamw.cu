@@ -1,11 +1,14 @@
 // AdamW over the flat buffers (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019), in one pass:
 //
-//   m = b1 m + (1-b1) g    v = b2 v + (1-b2) g^2    w = (1 - lr decay) w - lr m^ / (sqrt(v^) + eps)    bf16 copy of w; g = 0
+//   g = scale grad
+//   m = b1 m + (1-b1) g    v = b2 v + (1-b2) g^2    w = (1 - lr decay) w - lr m^ / (sqrt(v^) + eps)    bf16 copy of w; grad = 0
+//
+// or Adam with L2 (Kingma & Ba 2015), where g = scale grad + decay w, and w does not shrink apart from that.
 //
 // Work split   a thread per four neighbours; it finds their segment (a parameter with its own rate and decay) by bisection
 //              in `ends`, which stays in L1. Segments of the real buffers end at multiples of 128, so a vector of four
 //              lies in one; the last elements of a segment that does not are taken one by one.
-// Traffic      reads w, g, m, v and writes w, g, m, v and the copy: 34 bytes an element, 15 FLOPs: bound by memory.
+// Traffic      reads w, g, m, v and writes w, g, m, v and the copy: 34 bytes an element, 17 FLOPs: bound by memory.
 // Numerics     f32 masters and moments, the copy is rounded to nearest.
 // Determinism  one owner per element.
 // Limits       fewer than 2^31 elements (`ends` is i32); copy bf16, or the master itself.
@@ -29,12 +32,13 @@ __device__ int segment_of(const View& ends, std::int64_t i) {  // the first s wi
 template <int V> __device__ void update(const AdamWArgs& a, std::int64_t i) {
     const float* scalar = ptr<float>(a.scalars);
     const int s = segment_of(a.ends, i);
-    const float lr = ptr<float>(a.lr)[s], keep = 1.f - lr * ptr<float>(a.decay)[s];
+    const float lr = ptr<float>(a.lr)[s], decay = ptr<float>(a.decay)[s];
+    const float pull = a.l2 ? decay : 0.f, keep = a.l2 ? 1.f : 1.f - lr * decay;
     Vec<float, V> w = read<V>(ptr<float>(a.master) + i), m = read<V>(ptr<float>(a.m) + i), v = read<V>(ptr<float>(a.v) + i);
     const Vec<float, V> g = read<V>(ptr<float>(a.grad) + i);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-        const float d = g[j] * scalar[0];
+        const float d = g[j] * scalar[0] + pull * w[j];
         m[j] = a.beta1 * m[j] + (1.f - a.beta1) * d;
         v[j] = a.beta2 * v[j] + (1.f - a.beta2) * d * d;
         w[j] = keep * w[j] - lr * (m[j] * scalar[1]) / (sqrtf(v[j] * scalar[2]) + a.eps);

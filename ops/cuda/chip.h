@@ -8,19 +8,21 @@ struct Chip {
     int sms = 0;           // multiprocessors
     std::size_t smem = 0;  // bytes of shared memory that one block may have
     bool hopper = false;   // TMA and wgmma: compute capability 9.x
+    std::size_t l2 = 0;    // bytes of the cache that all multiprocessors share
 };
 
 inline const Chip& chip() {
 #if GPU_EMULATED
-    static const Chip c{2, 227 * 1024, true};  // few enough that persistent kernels go round more than once
+    static const Chip c{2, 227 * 1024, true, 8 * 1024};  // so small that kernels go round more than once
 #else
     static const Chip c = [] {
-        int device = 0, sms = 0, smem = 0, major = 0;
+        int device = 0, sms = 0, smem = 0, major = 0, l2 = 0;
         CUDA_CHECK(cudaGetDevice(&device));
         CUDA_CHECK(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device));
         CUDA_CHECK(cudaDeviceGetAttribute(&smem, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
         CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-        return Chip{sms, std::size_t(smem), major == 9};
+        CUDA_CHECK(cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, device));
+        return Chip{sms, std::size_t(smem), major == 9, std::size_t(l2)};
     }();
 #endif
     return c;

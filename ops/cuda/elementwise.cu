@@ -80,6 +80,12 @@ struct QuickGeluSlope {  // times dy
         return dy * (s + 1.702f * x * s * (1.f - s));
     }
 };
+struct Relu {
+    __device__ float operator()(std::int64_t, float x, float) const { return x < 0.f ? 0.f : x; }  // NaN stays NaN
+};
+struct ReluSlope {  // times dy
+    __device__ float operator()(std::int64_t, float y, float dy) const { return y > 0.f ? dy : 0.f; }
+};
 
 }  // namespace
 
@@ -92,5 +98,7 @@ void row_scale(const RowScaleArgs& a) { map("row_scale", RowScaled{static_cast<c
 void dropout(const DropoutArgs& a) { map("dropout", Dropped{a.p, 1.f / (1.f - a.p), a.seed, a.stream}, a.x, View{}, a.y); }
 void quick_gelu_forward(const QuickGeluFwd& a) { map("quick_gelu", QuickGelu{}, a.x, View{}, a.y); }
 void quick_gelu_backward(const QuickGeluBwd& a) { map("quick_gelu", QuickGeluSlope{}, a.x, a.dy, a.dx); }
+void relu_forward(const ReluFwd& a) { map("relu", Relu{}, a.x, View{}, a.y); }
+void relu_backward(const ReluBwd& a) { map("relu", ReluSlope{}, a.y, a.dy, a.dx); }
 
 }  // namespace eng::cuda

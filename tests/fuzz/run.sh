@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 minutes=$1
 shift
 targets=("$@")
-((${#targets[@]})) || targets=(torch safetensors index image)
+((${#targets[@]})) || targets=(torch safetensors index records image text)
 out=build-fuzz
 mkdir -p $out
 flags=(-std=c++20 -O1 -g1 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -14,12 +14,16 @@ for t in "${targets[@]}"; do
     sources=(engine/io/*.cpp)
     [ "$t" = image ] && sources=(engine/io/file.cpp engine/io/tensor_file.cpp engine/io/torch_file.cpp engine/io/safetensors.cpp engine/io/pickle.cpp engine/io/zip.cpp
         train/data/image.cpp train/data/exif.cpp train/data/jpeg.cpp)
-    clang++ "${flags[@]}" "tests/fuzz/fuzz_$t.cpp" "${sources[@]}" -o "$out/fuzz_$t" -lz -ljpeg
+    [ "$t" = records ] && sources=(engine/io/file.cpp engine/parallel_threads.cpp train/config.cpp model/config.cpp model/semantics/prompts.cpp
+        train/data/{dataset,layout,records,image,exif,jpeg}.cpp)
+    [ "$t" = text ] && sources=(model/{text_clean,html_entities,mojibake,badness,code_pages}.cpp)
+    clang++ "${flags[@]}" "tests/fuzz/fuzz_$t.cpp" "${sources[@]}" -o "$out/fuzz_$t" -lz -ljpeg -lutf8proc
 done
 seeds() {
     case $1 in
         torch) echo tests/data/weights/*.pt tests/data/weights/*.pth ;;
         safetensors) echo tests/data/weights/*.safetensors tests/data/io/*.safetensors ;;
+        records | text) echo tests/fuzz/seeds/"$1"/* ;;
         index) echo tests/data/weights/sharded/*.json tests/data/weights/hf.safetensors tests/data/weights/state.pth ;;
         image) echo tests/data/images/*.jpg tests/data/images/*.png tests/data/images/*.bmp tests/data/images/*.webp ;;
     esac

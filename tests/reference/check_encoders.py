@@ -3,7 +3,7 @@
 
 usage: check_encoders.py BUILD_FOLDER [vit|rn50] [steps|f64]      (needs torch, clip-anytorch, safetensors)
 For 224x224 and 384x128: outputs in f32 against PyTorch's f32 and f64; outputs in bf16 against f64, beside PyTorch's own
-bf16; gradients of a CLIP loss with respect to every parameter in f32. `steps`: three AdamW steps with SDM and ID losses. `f64`: outputs
+bf16; gradients of a CLIP loss with respect to every parameter in f32. `steps`: three steps of AdamW and of IRRA's Adam with SDM and ID losses. `f64`: outputs
 and gradients with both sides in f64 (slow: plain loops).
 Exit code 1 when a limit is passed.
 """
@@ -170,36 +170,52 @@ def sdm(v, t, labels, tau=0.02, eps=1e-8):
     return one(s, q) + one(s.T, q)  # the table of matches is symmetric
 
 
-def three_steps(arch):
-    """IRRA's recipe with decoupled decay: heads x5, biases, norms and position tables x2 without decay, warm-up from 0.1."""
-    h, w = 384, 128
-    model, (pixels, ids) = make(arch, h, w), batch(h, w)
-    size = ["--image.height", h, "--image.width", w, "--loss.global", "sdm", "--loss.temperature", 0.02, "--model.classes", 3, "--loss.id_weight", 1,
-            "--train.lr", 1e-5, "--train.head_lr", 5e-5, "--train.weight_decay", 4e-5, "--train.bias_lr", 2, "--train.eps", 1e-3, "--train.warmup", 5]
-    run(build / "scvd", "import", folder / "openai.pth", "--out", folder / "ours.safetensors", *size)
-    # The classifier is one of the new modules, which the file lacks: give both sides the same one.
-    embed = model.text_projection.shape[1]
-    classifier = torch.nn.Parameter(torch.randn(3, embed) * 0.1)
-    f = load_file(folder / "ours.safetensors")
+# Ways to take three steps: PyTorch's optimizer, ours, whether norms and position tables decay as matrices do, and the factors
+# of the rate. IRRA's own recipe is the second: torch.optim.Adam, everything but biases decays, its first epoch's rate.
+RECIPES = [
+    ("AdamW, warm-up", torch.optim.AdamW, ["--train.warmup", 5], False, [0.1 + 0.9 * (i + 1) / 5 for i in range(3)]),
+    ("IRRA's Adam, first epoch", torch.optim.Adam, ["--train.optimizer", "adam", "--train.exempt", "biases", "--train.warmup", 0, "--train.schedule", "multistep"], True, [0.1] * 3),
+    ("IRRA's Adam, warm-up", torch.optim.Adam, ["--train.optimizer", "adam", "--train.exempt", "biases", "--train.warmup", 5], True, [0.1 + 0.9 * (i + 1) / 5 for i in range(3)]),
+]
+
+
+def classifier_start(embed):
+    """The classifier is one of the new modules, which the file lacks: give both sides the same one."""
     from safetensors import safe_open
+    classifier = torch.nn.Parameter(torch.randn(3, embed, generator=torch.Generator().manual_seed(5)) * 0.1)
+    f = load_file(folder / "ours.safetensors")
     with safe_open(folder / "ours.safetensors", "pt") as meta:
         metadata = meta.metadata()
     f["classifier.weight"] = classifier.data.clone()
     save_file(f, folder / "start.safetensors", metadata)
-    run(build / "reference_tool", folder / "start.safetensors", folder / "batch.safetensors", folder / "out.safetensors", 3)
-    got = load_file(folder / "out.safetensors")["losses"]
+    return classifier
 
-    def plain(name, p):  # no decay and twice the rate
-        return p.ndim == 1 or name.endswith("positional_embedding") or name == "classifier.weight.bias"
+
+def groups_of(model, classifier, norms_decay):
+    """Biases at twice the rate without decay, in IRRA's way alone, in the other with norms and position tables; the new module x5."""
+    def exempt(name, p):
+        return "bias" in name if norms_decay else p.ndim == 1 or name.endswith("positional_embedding")
 
     named = [(k, p) for k, p in model.named_parameters() if k != "logit_scale"]
-    groups = [{"params": [p for k, p in named if not plain(k, p)], "base": 1e-5, "weight_decay": 4e-5},
-              {"params": [p for k, p in named if plain(k, p)], "base": 2e-5, "weight_decay": 0.0},
-              {"params": [classifier], "base": 5e-5, "weight_decay": 4e-5}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-5, betas=(0.9, 0.999), eps=1e-3)
+    return [{"params": [p for k, p in named if not exempt(k, p)], "base": 1e-5, "weight_decay": 4e-5},
+            {"params": [p for k, p in named if exempt(k, p)], "base": 2e-5, "weight_decay": 0.0},
+            {"params": [classifier], "base": 5e-5, "weight_decay": 4e-5}]
+
+
+def three_steps(arch, name, kind, options, norms_decay, factors):
+    """SDM and ID losses on a fixed batch, all of IRRA's numbers: rates, decay 4e-5, bias rate x2, eps 1e-3."""
+    h, w = 384, 128
+    model, (pixels, ids) = make(arch, h, w), batch(h, w)
+    scale = factors[0] if "multistep" in options else 1
+    size = ["--image.height", h, "--image.width", w, "--loss.global", "sdm", "--loss.temperature", 0.02, "--model.classes", 3, "--loss.id_weight", 1,
+            "--train.lr", 1e-5 * scale, "--train.head_lr", 5e-5 * scale, "--train.weight_decay", 4e-5, "--train.bias_lr", 2, "--train.eps", 1e-3, *options]
+    run(build / "scvd", "import", folder / "openai.pth", "--out", folder / "ours.safetensors", *size)
+    classifier = classifier_start(model.text_projection.shape[1])
+    run(build / "reference_tool", folder / "start.safetensors", folder / "batch.safetensors", folder / "out.safetensors", len(factors))
+    got = load_file(folder / "out.safetensors")["losses"]
+    optimizer = kind(groups_of(model, classifier, norms_decay), lr=1e-5, betas=(0.9, 0.999), eps=1e-3)
     labels, x = torch.tensor([0, 1, 2, 2]), normalised(pixels, torch.float32)
-    for step in range(3):
-        factor = 0.1 + 0.9 * (step + 1) / 5
+    for step, factor in enumerate(factors):
         for g in optimizer.param_groups:
             g["lr"] = g["base"] * factor
         optimizer.zero_grad()
@@ -209,13 +225,14 @@ def three_steps(arch):
         loss = sdm(v, t, labels) + identity
         loss.backward()
         optimizer.step()
-        report(f"{arch} AdamW step {step + 1}: loss {loss.item():.6f}, ours {got[step].item():.6f}", abs(got[step].item() - loss.item()) / abs(loss.item()), 1e-5)
+        report(f"{arch} {name}, step {step + 1}: loss {loss.item():.6f}, ours {got[step].item():.6f}", abs(got[step].item() - loss.item()) / abs(loss.item()), 1e-5)
 
 
 def main():
     for arch in archs:
         if "steps" in sys.argv:
-            three_steps(arch)
+            for recipe in RECIPES:
+                three_steps(arch, *recipe)
         elif "f64" in sys.argv:
             in_f64(arch, 224, 224)
         else:

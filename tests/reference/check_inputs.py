@@ -9,6 +9,7 @@ import html
 import json
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ import unicodedata
 import ftfy
 import numpy as np
 from clip.simple_tokenizer import SimpleTokenizer
+from ftfy.badness import MOJIBAKE_CATEGORIES
+from ftfy.chardata import UTF8_CLUES
 from PIL import Image
 
 tool, folder = pathlib.Path(sys.argv[1]) / "reference_tool", pathlib.Path(tempfile.mkdtemp())
@@ -27,16 +30,36 @@ WORDS = ("A The man woman boy girl person wearing wears carrying holding walks w
 ENTITIES = "&amp; &lt;b&gt; &quot; &#39; &#x27; &eacute; &Eacute; &nbsp; &copy &hellip; &amp;amp; &notin; &hearts; &#8364; &times; &ldquo;x&rdquo; &unknown; & &;".split()
 RANGES = {"english": None, "entities": None, "latin": (0xA1, 0x24F), "greek, cyrillic": (0x370, 0x52F), "hebrew, arabic": (0x590, 0x6FF), "indic, thai": (0x900, 0xE7F),
           "cjk": (0x3040, 0x9FFF), "hangul": (0xAC00, 0xD7A3), "emoji": (0x1F300, 0x1FAFF), "punctuation, symbols": (0x2000, 0x27BF), "control": (0x00, 0xA0),
-          "compatibility": (0xF900, 0xFFEF), "mathematical": (0x1D400, 0x1D7FF), "any": (0x20, 0x2FFFF), "mojibake": None, "long": None}
+          "compatibility": (0xF900, 0xFFEF), "mathematical": (0x1D400, 0x1D7FF), "any": (0x20, 0x2FFFF), "mojibake": None, "mojibake, damaged": None, "signs of mojibake": None, "long": None}
+PAGES = ["latin-1", "iso-8859-2", "macroman", "cp437"] + [f"sloppy-windows-{n}" for n in (1252, 1251, 1250, 1253, 1254, 1257)]
+GOOD = "éèüößñçãéàœ–—’“”€™…«»°²½§¿ŁşğżŽħįţ日本語한국어ЖяШщЁћαβΩπώدعريهقकिতगழఎ😀👗🧥💩À\u00a0\u00ad\ufffd"
+SIGNS = [chr(c) for c in range(0x24F8) if any(re.match("[" + m + "]", chr(c)) for m in [*MOJIBAKE_CATEGORIES.values(), *UTF8_CLUES.values()])] + list("\uf8ff\ufb01\ufffd")
+
+
+def mojibake(damaged):
+    """UTF-8 read with a wrong code page, now and then twice; damaged as programs do: no-break spaces and controls lost, CESU-8."""
+    s = "".join(rng.choice(GOOD + "  aàs'?") for _ in range(rng.randint(1, 12)))
+    for _ in range(1 if rng.random() < 0.8 else 2):
+        b = s.encode("utf-16-le", "surrogatepass") if damaged and rng.random() < 0.2 else None
+        if b:  # each half of a pair on its own
+            s = "".join(chr(b[i] + 256 * b[i + 1]) for i in range(0, len(b), 2))
+        s = s.encode("utf-8", "surrogatepass").replace(b"\0", b"\xc0\x80").decode(rng.choice(PAGES[:1] + PAGES[4:5] + PAGES))
+        if damaged:
+            s = re.sub("[\x80-\x9f]", lambda m: rng.choice([m[0], m[0], m[0], "\ufffd", "?", ""]), s)
+            s = re.sub("\xa0", lambda m: rng.choice(["\xa0", " "]), s)
+    if damaged and rng.random() < 0.3:
+        s = rng.choice(["Ж", "日", "中“", "\x85", "Ω", "&amp;", "<"]) + s + rng.choice(["", "\n", "\r\n", "Ж", "À\n", "à la"])
+    return s
 
 
 def text(kind):
     words = [rng.choice(WORDS) for _ in range(rng.randint(1, 30))]
     if kind == "entities":
         words += [rng.choice(ENTITIES) for _ in range(rng.randint(1, 5))]
-    elif kind == "mojibake":
-        good = "".join(rng.choice("éèüößñçãéàœ–—’“”€™ 日本 Ж") for _ in range(rng.randint(1, 6)))
-        words.append(good.encode("utf-8").decode(rng.choice(["latin-1", "cp1252"]), "replace"))
+    elif kind.startswith("mojibake"):
+        words.append(mojibake("damaged" in kind))
+    elif kind == "signs of mojibake":
+        words += ["".join(rng.choice(SIGNS + list("aZ  .\n€")) for _ in range(rng.randint(1, 6))) for _ in range(rng.randint(1, 3))]
     elif kind == "long":
         words = [rng.choice(WORDS) for _ in range(1200)]
     elif RANGES[kind]:
@@ -50,16 +73,14 @@ def text(kind):
 
 
 def reason(t):
-    """Why a text may differ: the two things that ours is documented not to do (model/text_clean.h)."""
-    if ftfy.fix_text(t) != ftfy.fix_text(t, fix_encoding=False) or ftfy.fix_encoding(html.unescape(t)) != html.unescape(t):
-        return "decoded with the wrong code page, which ftfy guesses and undoes"
-    if any(unicodedata.category(c) == "Cn" for c in t):
-        return "characters younger than Unicode 14"
+    """Why a text may differ: utf8proc, this Python and the regex package know three versions of Unicode."""
+    if any(unicodedata.category(c) == "Cn" for c in html.unescape(ftfy.fix_text(t))):
+        return f"characters younger than Unicode {unicodedata.unidata_version}"
     return "unexplained"
 
 
-def tokens():
-    texts = [(k, text(k)) for k in RANGES for _ in range(30 if k == "long" else 1666)]
+def tokens(count):
+    texts = [(k, text(k)) for k in RANGES for _ in range(30 if k == "long" else count)]
     (folder / "texts.jsonl").write_text("\n".join(json.dumps({"text": t}) for _, t in texts) + "\n")
     print(subprocess.run([tool, "tokens", folder / "texts.jsonl", folder / "ids.jsonl"], check=True, capture_output=True, text=True).stdout.strip())
     tokenizer, wrong, total, reasons = SimpleTokenizer(), collections.Counter(), collections.Counter(), collections.Counter()
@@ -104,4 +125,4 @@ def pictures():
 
 
 if __name__ == "__main__":
-    sys.exit(1 if tokens() + pictures() else 0)
+    sys.exit(1 if tokens(int(sys.argv[2]) if len(sys.argv) > 2 else 1666) + pictures() else 0)

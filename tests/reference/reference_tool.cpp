@@ -4,7 +4,7 @@
 // usage: reference_tool CHECKPOINT BATCH OUT [STEPS] | tokens TEXTS.jsonl OUT.jsonl | resize LIST FOLDER
 // BATCH (safetensors): pixels U8 [B,H,W,3], ids I32 [T] packed, lens I32 [B], labels I32 [B].
 // Without STEPS, OUT holds "global", "tokens", "texts", "loss" and "grad.NAME" of every parameter; with STEPS, "losses" [STEPS]
-// of AdamW with the checkpoint's learning rates, decay and warm-up (one epoch is one step).
+// of the checkpoint's optimizer, learning rates and schedule (one epoch is one step of 60).
 #include <fmt/format.h>
 
 #include <chrono>
@@ -87,7 +87,7 @@ void gradients(Scvd& model, const Batch& b, Results& out) {
 void steps(Scvd& model, const Config& c, const Batch& b, int count, Results& out) {
     eng::Arena arena;
     const auto& t = c.train;
-    eng::AdamW optimizer(model.params(), arena, {t.beta1, t.beta2, t.eps, t.weight_decay, t.bias_lr, 0});
+    eng::AdamW optimizer(model.params(), arena, optimizer_options(t));
     std::vector<double> losses;
     for (int i = 0; i < count; ++i) {
         losses.push_back(forward_backward(model, b));

@@ -21,12 +21,14 @@ struct Known {
     std::vector<std::string> names;  // of one annotation file
     const char* picture;             // key of the picture's path
     SplitCounts published[3];
+    const char* split = "";  // of all records, where they need not say it
 };
 const Known known[] = {
     {"CUHK-PEDES", {"reid_raw.json"}, "file_path", {{11003, 34054, 68126}, {1000, 3078, 6158}, {1000, 3074, 6156}}},
     {"ICFG-PEDES", {"ICFG-PEDES.json", "ICFG_PEDES.json"}, "file_path", {{3102, 34674, 34674}, {}, {1000, 19848, 19848}}},
     {"RSTPReid", {"data_captions.json"}, "img_path", {{3701, 18505, 37010}, {200, 1000, 2000}, {200, 1000, 2000}}},
-    {"UFine6926", {"UFine6926.json", "ufine6926.json"}, "file_path", {{0, 18577, 37154}, {}, {0, 7629, 15258}}},
+    {"UFine6926", {"UFine6926_Annotations.json", "UFine6926.json"}, "file_path", {{0, 18577, 37154}, {}, {0, 7629, 15258}}},
+    {"UFine3C", {"UFine3C_Annotations.json", "UFine3C.json"}, "file_path", {{}, {}, {2250, 7446, 37939}}, "test"},
 };
 
 // Sets cut into one file a split, as other programs prepare them.
@@ -46,7 +48,7 @@ const Parts parts[] = {
 
 void use(Layout& l, const Known& k, const fs::path& file) {
     l.set = k.set;
-    l.files = {{file, ""}};
+    l.files = {{file, k.split}};
     l.id = {"id"}, l.picture = {k.picture}, l.captions = {"captions"};
     std::copy(std::begin(k.published), std::end(k.published), l.published);
 }
@@ -86,7 +88,7 @@ void use_records(Layout& l, const fs::path& file) {
     Layout l;
     for (const auto& e : fs::directory_iterator(folder, error))
         if (e.is_directory(error) && find_known(l, e.path())) below = "; " + e.path().string() + " looks like " + l.set;
-    eng::fail("data", folder.string(), " holds no data_captions.json (RSTPReid), reid_raw.json (CUHK-PEDES), ICFG-PEDES.json, UFine6926.json, train_reid.json (TBPS-CLIP), "
+    eng::fail("data", folder.string(), " holds no data_captions.json (RSTPReid), reid_raw.json (CUHK-PEDES), ICFG-PEDES.json, UFine6926_Annotations.json, train_reid.json (TBPS-CLIP), "
               "processed_data/train.json (RaSa) or cuhk_train.json (APTM)", below);
 }
 

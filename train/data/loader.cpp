@@ -27,9 +27,12 @@ void draw_augment(const Config& c, eng::Rng& rng, std::int32_t* a) {
 
 }  // namespace
 
-Loader::Loader(const Config& c, const Split& split, Pictures& pictures, const std::vector<TextItem>& items, std::int64_t first)
-    : config_(c), split_(split), pictures_(pictures), items_(items), batches_(std::int64_t(split.pairs.size()) / c.train.batch), next_out_(first), next_in_(first) {
-    ENG_CHECK(batches_ > 0, "loader", "split ", split.name, " has ", split.pairs.size(), " pairs, less than one batch of ", c.train.batch);
+Loader::Loader(const Config& c, const Split& split, Pictures& pictures, const std::vector<TextItem>& items, std::int64_t first, Rank rank)
+    : config_(c), split_(split), pictures_(pictures), items_(items), rank_(rank), next_out_(first), next_in_(first) {
+    const std::int64_t pairs = std::int64_t(split.pairs.size()), batch = c.train.batch;
+    ENG_CHECK(batch > 0 && pairs >= batch, "loader", "split ", split.name, " has ", pairs, " pairs, less than one batch of ", batch);
+    batches_ = (pairs + batch - 1) / batch;
+    ENG_CHECK(pairs / batches_ >= rank.size, "loader", "batches of ", pairs / batches_, " pairs (train.batch = ", batch, ") cannot be shared by ", rank.size, " ranks");
     for (int i = 0; i < std::max(1, c.data.workers); ++i) workers_.emplace_back([this] { work(); });
 }
 
@@ -56,18 +59,21 @@ std::vector<int> Loader::order(std::int64_t epoch) {
 }
 
 HostBatch Loader::make(std::int64_t n) {
-    const int B = config_.train.batch;
     const std::vector<int> o = order(n / batches_);
-    eng::Rng rng(config_.train.seed, stream(augment_stream, n));
+    const std::int64_t pairs = std::int64_t(o.size());
+    const eng::Share batch = eng::share_of(pairs, int(n % batches_), int(batches_)), own = eng::share_of(batch.n, rank_.rank, rank_.size);
     HostBatch b;
-    b.pixels.resize(std::size_t(B) * pictures_.bytes());
-    b.augment.resize(std::size_t(B) * 8);
-    for (int i = 0; i < B; ++i) {
-        const int p = o[(n % batches_) * B + i];
+    for (std::int64_t i = 0; i < batch.n; ++i) b.labels.push_back(split_.images[split_.pairs[o[batch.first + i]].image].label);
+    b.pixels.resize(std::size_t(own.n) * pictures_.bytes());
+    b.augment.resize(std::size_t(own.n) * 8);
+    for (std::int64_t i = 0; i < own.n; ++i) {
+        const std::int64_t place = batch.first + own.first + i, reading = n / batches_ * pairs + place;
+        const int p = o[place];
         pictures_.read(split_.pairs[p].image, b.pixels.data() + std::size_t(i) * pictures_.bytes());
+        eng::Rng rng(config_.train.seed, stream(augment_stream, reading));
         draw_augment(config_, rng, b.augment.data() + i * 8);
         b.texts.push_back(&items_[p]);
-        b.labels.push_back(split_.images[split_.pairs[p].image].label);
+        b.readings.push_back(reading);
     }
     return b;
 }

@@ -46,6 +46,7 @@ void Pictures::read(int i, std::uint8_t* out) {
 }
 
 Dataset dataset_of(const Config& c) {
+    ENG_CHECK(c.data.on_bad == "fatal" || c.data.on_bad == "skip", "config", "data.on_bad = \"", c.data.on_bad, "\", want fatal | skip");
     Dataset d = load_dataset(c.data.root, c.data.on_bad == "skip" ? OnBad::skip : OnBad::fatal, c.data.images);
     fmt::print(stderr, "{}", describe_skipped(d));
     return d;

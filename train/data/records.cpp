@@ -9,6 +9,7 @@
 #include "engine/error.h"
 #include "engine/io/file.h"
 #include "engine/rng.h"
+#include "train/data/dataset.h"
 #include "train/data/image.h"
 
 namespace scvd {
@@ -21,8 +22,15 @@ struct Row {
     std::string image, caption, person, split, where;
 };
 
+std::string read_text(const fs::path& file) {
+    std::string text = eng::read_file(file);
+    const std::size_t bad = find_bad_utf8(text);
+    ENG_CHECK(bad == text.npos, "data", file.string(), " is not UTF-8: the byte at offset ", bad, " starts no valid character; save it as UTF-8");
+    return text;
+}
+
 std::vector<Row> rows_of_csv(const fs::path& file) {
-    const auto table = parse_csv(eng::read_file(file), file.string());
+    const auto table = parse_csv(read_text(file), file.string());
     ENG_CHECK(!table.empty(), "data", file.string(), " is empty");
     const auto column = [&](const char* name) { return std::size_t(std::find(table[0].begin(), table[0].end(), name) - table[0].begin()); };
     for (const char* name : {"image", "caption", "person"})
@@ -38,7 +46,7 @@ std::vector<Row> rows_of_csv(const fs::path& file) {
 }
 
 std::vector<Row> rows_of_jsonl(const fs::path& file) {
-    std::istringstream in(eng::read_file(file));
+    std::istringstream in(read_text(file));
     std::vector<Row> rows;
     int number = 0;
     for (std::string line; std::getline(in, line);) {
@@ -62,7 +70,7 @@ std::vector<Row> rows_of_folders(const fs::path& root) {
         ENG_CHECK(relative.has_parent_path(), "data", picture, " lies in no person's folder");
         const fs::path captions = fs::path(path).replace_extension(".txt");
         ENG_CHECK(fs::exists(captions), "data", picture, " has no captions: ", captions.string(), " is not there");
-        std::istringstream in(eng::read_file(captions));
+        std::istringstream in(read_text(captions));
         for (std::string line; std::getline(in, line);)
             if (line.find_first_not_of(" \t\r") != std::string::npos) rows.push_back({relative.string(), line, relative.begin()->string(), "", captions.string()});
     }

@@ -7,7 +7,8 @@ namespace scvd {
 namespace {
 
 // The slots of one reading of a description in training, as ids in the bank.
-std::vector<int> draw_prompts(const TextItem& t, const PromptNoise& noise, eng::Rng& rng) {
+std::vector<int> draw_prompts(const TextItem& t, const PromptNoise& noise, std::int64_t reading) {
+    eng::Rng rng(noise.seed, (std::uint64_t(3) << 56) ^ std::uint64_t(reading));
     const int n = int(t.all.size()), room = std::max(noise.slots, t.fixed) - t.fixed;
     std::vector<int> kept(n - t.fixed);
     std::iota(kept.begin(), kept.end(), t.fixed);
@@ -70,7 +71,7 @@ std::vector<const TextItem*> pointers(const std::vector<TextItem>& items, std::s
     return p;
 }
 
-TextBatch make_text_batch(eng::Arena& arena, const TextBank& bank, const std::vector<const TextItem*>& items, const PromptNoise& noise, eng::Rng* rng) {
+TextBatch make_text_batch(eng::Arena& arena, const TextBank& bank, const std::vector<const TextItem*>& items, const PromptNoise& noise) {
     TextBatch batch;
     std::vector<std::int32_t> ids, positions, lens, eot, prompt_text, slots;
     const auto add_text = [&](const std::vector<int>& tokens) {
@@ -80,8 +81,8 @@ TextBatch make_text_batch(eng::Arena& arena, const TextBank& bank, const std::ve
     };
     for (const TextItem* t : items) add_text(t->tokens);
     std::unordered_map<int, std::int32_t> row;  // prompt id -> its text in this batch
-    for (const TextItem* t : items) {
-        const std::vector<int> prompts = rng ? draw_prompts(*t, noise, *rng) : t->prompts;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        const std::vector<int> prompts = noise.readings.empty() ? items[i]->prompts : draw_prompts(*items[i], noise, noise.readings[i]);
         for (const int id : prompts) {
             const auto [it, fresh] = row.emplace(id, std::int32_t(lens.size()));
             if (fresh) add_text(bank.prompt_tokens(id));

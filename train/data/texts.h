@@ -44,18 +44,19 @@ private:
 // sd.* of the config: slots, templates, the whole description.
 PromptOptions prompt_options(const Config&);
 
-// What training does to the prompts of a description, drawn anew every time it is read.
+// What training does to the prompts of a description, drawn anew every time it is read: from the seed and the number of the reading.
 struct PromptNoise {
     int slots = 8;      // more phrases than fit: a random subset, where evaluation keeps the most telling ones
     float dropout = 0;  // chance to leave out each prompt but the person's
     float neutral = 0;  // chance to say "person" throughout, so that prompts do not carry the sex alone
+    std::uint64_t seed = 0;
+    std::vector<std::int64_t> readings = {};  // one per item; none: no noise
 };
 
 // items[first .. first+n), cut at their end, as make_text_batch wants them.
 std::vector<const TextItem*> pointers(const std::vector<TextItem>& items, std::size_t first = 0, std::size_t n = std::size_t(-1));
 
-// Captions and distinct prompts of `items`, packed: a masked slot is one that is not there, it has no row anywhere. With
-// `rng` the noise of training is drawn.
-TextBatch make_text_batch(eng::Arena&, const TextBank&, const std::vector<const TextItem*>& items, const PromptNoise& noise = {}, eng::Rng* rng = nullptr);
+// Captions and distinct prompts of `items`, packed: a masked slot is one that is not there, it has no row anywhere.
+TextBatch make_text_batch(eng::Arena&, const TextBank&, const std::vector<const TextItem*>& items, const PromptNoise& noise = {});
 
 }  // namespace scvd

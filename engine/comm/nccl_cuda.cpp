@@ -1,0 +1,199 @@
+// Between GPUs: NCCL, one process per GPU. The library is loaded when it is first needed, so that a machine without it runs all else.
+// Collectives are enqueued: those of the first channel on the compute stream, those beside it on a stream of their own.
+#include <dlfcn.h>
+#include <nccl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <deque>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+#include "engine/comm/start.h"
+#include "engine/context_cuda.h"
+
+namespace eng::cuda {
+namespace {
+
+// The functions of libnccl.so.2 that we call.
+struct Library {
+#define NCCL_FUNCTIONS(F) \
+    F(GetUniqueId) F(CommInitRank) F(CommAbort) F(CommGetAsyncError) F(AllReduce) F(AllGather) F(ReduceScatter) F(Broadcast) F(Reduce) F(GroupStart) F(GroupEnd) F(GetErrorString)
+#define DECLARE(name) decltype(&nccl##name) name;
+    NCCL_FUNCTIONS(DECLARE)
+    Library() {
+        void* so = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
+        ENG_CHECK(so, "nccl", "libnccl.so.2 cannot be loaded (", dlerror(), "); training on several GPUs needs NVIDIA's NCCL");
+#define LOAD(name)                                                         \
+    name = reinterpret_cast<decltype(name)>(dlsym(so, "nccl" #name));      \
+    ENG_CHECK(name, "nccl", "libnccl.so.2 has no nccl" #name "; it is too old");
+        NCCL_FUNCTIONS(LOAD)
+    }
+};
+const Library& nccl() {
+    static const Library library;
+    return library;
+}
+
+#define NCCL_CHECK(call)                                                                               \
+    do {                                                                                               \
+        if (const ncclResult_t e_ = nccl().call; e_ != ncclSuccess)                                    \
+            ::eng::fail("nccl", #call, ": ", nccl().GetErrorString(e_));                               \
+    } while (0)
+
+ncclDataType_t type_of(DType t) {
+    constexpr ncclDataType_t types[] = {ncclFloat32, ncclBfloat16, ncclFloat64, ncclInt32, ncclUint8};
+    return types[int(t)];
+}
+
+// Host and GPU of every rank, so that two ranks on one GPU are refused in a sentence; NCCL itself would hang or say "invalid usage".
+void check_gpus(Rendezvous& group) {
+    int device = 0;
+    cudaDeviceProp p;
+    CUDA_CHECK(cudaGetDevice(&device));
+    CUDA_CHECK(cudaGetDeviceProperties(&p, device));
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    const auto key = [](int r) { return "gpu/" + std::to_string(r); };
+    std::string own = std::string(host) + " GPU ";
+    for (const char c : p.uuid.bytes) own += "0123456789abcdef"[(c >> 4) & 15], own += "0123456789abcdef"[c & 15];
+    group.set(key(group.self().rank), own);
+    for (int r = 0; r < group.self().size; ++r)
+        ENG_CHECK(r == group.self().rank || group.get(key(r)) != own, "nccl", "ranks ", std::min(r, group.self().rank), " and ", std::max(r, group.self().rank),
+                  " are both on ", own, "; NCCL wants a GPU for each rank: start as many ranks as there are GPUs");
+}
+
+class Nccl : public Transport {
+public:
+    Nccl(Rendezvous& group, const std::string& name, bool beside) : group_(group), stream_(stream()), beside_(beside) {
+        if (!beside) check_gpus(group);
+        ncclUniqueId id;
+        if (group.self().rank == 0) {
+            NCCL_CHECK(GetUniqueId(&id));
+            group.set("nccl/" + name, {id.internal, sizeof id.internal});
+        }
+        const std::string bytes = group.get("nccl/" + name);
+        std::copy_n(bytes.begin(), std::min(bytes.size(), sizeof id.internal), id.internal);
+        NCCL_CHECK(CommInitRank(&comm_, group.self().size, id, group.self().rank));
+        if (beside) CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+        CUDA_CHECK(cudaEventCreateWithFlags(&order_, cudaEventDisableTiming));
+        watchdog_ = std::thread([this, device = device_of_thread()] { watch(device); });
+    }
+    ~Nccl() override {
+        {
+            std::lock_guard lock(mutex_);
+            stop_ = true;
+        }
+        watchdog_.join();
+        cudaStreamSynchronize(stream_);
+        nccl().CommAbort(comm_);  // frees without waiting for ranks that may be gone
+    }
+    int rank() const override { return group_.self().rank; }
+    int size() const override { return group_.self().size; }
+
+    void all_reduce(void* data, std::size_t n, DType t) override {
+        NCCL_CHECK(AllReduce(data, data, n, type_of(t), ncclSum, comm_, stream_));
+        enqueued();
+    }
+    void all_gather(const void* in, void* out, const std::vector<std::size_t>& bytes) override {
+        if (even(bytes)) {
+            NCCL_CHECK(AllGather(in, out, bytes[0], ncclUint8, comm_, stream_));
+        } else {
+            std::size_t at = 0;
+            NCCL_CHECK(GroupStart());
+            for (int r = 0; r < size(); at += bytes[r++])
+                if (bytes[r]) NCCL_CHECK(Broadcast(in, static_cast<char*>(out) + at, bytes[r], ncclUint8, r, comm_, stream_));
+            NCCL_CHECK(GroupEnd());
+        }
+        enqueued();
+    }
+    void reduce_scatter(const void* in, void* out, const std::vector<std::size_t>& counts, DType t) override {
+        if (even(counts)) {
+            NCCL_CHECK(ReduceScatter(in, out, counts[0], type_of(t), ncclSum, comm_, stream_));
+        } else {
+            std::size_t at = 0;
+            NCCL_CHECK(GroupStart());
+            for (int r = 0; r < size(); at += counts[r++] * size_of(t))
+                if (counts[r]) NCCL_CHECK(Reduce(static_cast<const char*>(in) + at, out, counts[r], type_of(t), ncclSum, r, comm_, stream_));
+            NCCL_CHECK(GroupEnd());
+        }
+        enqueued();
+    }
+    void broadcast(void* data, std::size_t bytes, int root) override {
+        NCCL_CHECK(Broadcast(data, data, bytes, ncclUint8, root, comm_, stream_));
+        enqueued();
+    }
+    void barrier() override {
+        Scratch one(4);
+        all_reduce(one.as<void>(), 1, DType::i32);
+        CUDA_CHECK(cudaStreamSynchronize(stream_));
+    }
+    bool enqueues() const override { return true; }
+    void begin() override { follow(stream_, cuda::stream()); }
+    void join() override { follow(cuda::stream(), stream_); }
+
+private:
+    struct Pending {
+        cudaEvent_t done;
+        std::chrono::steady_clock::time_point since;
+    };
+    static int device_of_thread() {
+        int d = 0;
+        CUDA_CHECK(cudaGetDevice(&d));
+        return d;
+    }
+    static bool even(const std::vector<std::size_t>& n) { return std::adjacent_find(n.begin(), n.end(), std::not_equal_to<>()) == n.end(); }
+    void follow(cudaStream_t later, cudaStream_t earlier) {
+        CUDA_CHECK(cudaEventRecord(order_, earlier));
+        CUDA_CHECK(cudaStreamWaitEvent(later, order_, 0));
+    }
+    void enqueued() {
+        Pending p{nullptr, std::chrono::steady_clock::now()};
+        CUDA_CHECK(cudaEventCreateWithFlags(&p.done, cudaEventDisableTiming));
+        CUDA_CHECK(cudaEventRecord(p.done, stream_));
+        std::lock_guard lock(mutex_);
+        pending_.push_back(p);
+    }
+    // A rank that is gone leaves the others' kernels spinning for ever and the host inside the driver: the process ends from here.
+    void watch(int device) {
+        cudaSetDevice(device);
+        while (true) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(100));
+            ncclResult_t error = ncclSuccess;
+            nccl().CommGetAsyncError(comm_, &error);
+            std::lock_guard lock(mutex_);
+            while (!pending_.empty() && cudaEventQuery(pending_.front().done) == cudaSuccess) {
+                cudaEventDestroy(pending_.front().done);
+                pending_.pop_front();
+            }
+            if (stop_) return;
+            const bool late = !pending_.empty() && std::chrono::steady_clock::now() - pending_.front().since > std::chrono::duration<double>(group_.timeout());
+            if (late || (error != ncclSuccess && error != ncclInProgress)) end(nccl().GetErrorString(error));
+        }
+    }
+    [[noreturn]] void end(const std::string& otherwise) {
+        const std::string text = "comm: rank " + std::to_string(rank()) + " of " + std::to_string(size()) + " gave up in a collective on the GPU " +
+                                 (beside_ ? "(gradients)" : "(features and losses)") + ": " + group_.reason(otherwise) + "; end all ranks and start again with --resume";
+        std::fprintf(stderr, "scvd: %s\n", text.c_str());
+        group_.failed(text);
+        _exit(1);
+    }
+
+    Rendezvous& group_;
+    cudaStream_t stream_;
+    bool beside_, stop_ = false;
+    ncclComm_t comm_ = nullptr;
+    cudaEvent_t order_ = nullptr;
+    std::mutex mutex_;
+    std::deque<Pending> pending_;
+    std::thread watchdog_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> nccl_transport(Rendezvous& group, const std::string& name, bool beside) { return std::make_unique<Nccl>(group, name, beside); }
+
+}  // namespace eng::cuda

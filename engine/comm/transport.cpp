@@ -1,0 +1,36 @@
+#include "engine/comm/transport.h"
+
+#include <cstring>
+
+#include "engine/error.h"
+
+namespace eng {
+
+std::vector<std::size_t> even_shares(std::size_t n, int parts) {
+    std::vector<std::size_t> shares;
+    for (std::size_t p = 0; p < std::size_t(parts); ++p) shares.push_back(n * (p + 1) / parts - n * p / parts);
+    return shares;
+}
+
+void sum_in_order(const std::vector<const void*>& parts, void* sum, std::size_t n, DType dtype) {
+    dispatch_float(dtype, "reduce", [&](auto tag) {
+        using T = decltype(tag);
+        using Wide = std::conditional_t<sizeof(T) == 8, double, float>;
+        for (std::size_t i = 0; i < n; ++i) {
+            Wide s = Wide(static_cast<const T*>(parts[0])[i]);
+            for (std::size_t p = 1; p < parts.size(); ++p) s += Wide(static_cast<const T*>(parts[p])[i]);
+            static_cast<T*>(sum)[i] = T(s);
+        }
+    });
+}
+
+void Transport::all_reduce(void* data, std::size_t n, DType dtype) {
+    const std::vector<std::size_t> counts = even_shares(n, size());
+    std::vector<std::size_t> bytes;
+    for (const std::size_t c : counts) bytes.push_back(c * size_of(dtype));
+    std::vector<char> own(bytes[rank()]);
+    reduce_scatter(data, own.data(), counts, dtype);
+    all_gather(own.data(), data, bytes);
+}
+
+}  // namespace eng
