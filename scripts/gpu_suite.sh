@@ -55,6 +55,11 @@ for t in gemm attention ladder; do
     if [ -x "$bin/gpu_test_$t" ]; then step "$t" "$bin/gpu_test_$t"; else skip "$t" "not built"; fi
 done
 step "memory, copies, graph == eager" "$bin/gpu_test_cuda_memory"
+if ldconfig -p 2>/dev/null | grep -q libnccl.so.2 || ls "${LD_LIBRARY_PATH%%:*}"/libnccl.so.2 >/dev/null 2>&1; then
+    step "NCCL: one rank, and two refused" "$bin/gpu_test_cuda_comm"
+else
+    skip "NCCL: one rank, and two refused" "libnccl.so.2 is not installed here"
+fi
 step "determinism: catalogue, 5 times" "$bin/gpu_test_parity" --gtest_repeat=5 --gtest_brief=1
 
 # The parts that cuDNN can compute, through cuDNN: what it is missing is the first line that the program prints.
