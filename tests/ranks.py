@@ -163,6 +163,17 @@ def stopped():
     print("a stopped rank is named after %.1f s of a timeout of 4" % (time.time() - began))
 
 
+def interrupted():
+    p = start(["launch", "-n", "2", "--"] + train_command("interrupted", ["--train.epochs", "400"]))
+    while not os.path.exists(os.path.join(path("interrupted"), "last.safetensors")) and p.poll() is None:
+        time.sleep(0.01)
+    p.send_signal(signal.SIGTERM)
+    text = p.communicate(timeout=60)[0]
+    check(p.returncode == 0, text)
+    has(text, "interrupted at update", "goes on from there")
+    print("a group that is asked to stop does so after the same update")
+
+
 def env_of(rank, size, port):
     return {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
@@ -216,6 +227,7 @@ try:
     killed(20 if FULL else 3)
     restarted()
     stopped()
+    interrupted()
     disagreeing()
     full_disk()
     print("ranks.py: all passed")
