@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Builds everything that scripts/gpu_suite.sh runs and packs it with the libraries it needs, for a machine that has a GPU
 # and its driver but no compiler and none of our packages: copy gpu-pack.tar.gz there, unpack it, run ./gpu_suite.sh.
+#   gpu_pack.sh [BUILD_FOLDER [cmake options...]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build-gpu}
+shift $(($# > 0))
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSCVD_CUDA=ON -DSCVD_NATIVE=OFF \
-    "-DCMAKE_CUDA_ARCHITECTURES=80;90a-real" >/dev/null
+    "-DCMAKE_CUDA_ARCHITECTURES=80;90a-real" "$@" >/dev/null
 cmake --build "$build" --target gpu_suite
 pack=$build/gpu-pack
 rm -rf "$pack"
