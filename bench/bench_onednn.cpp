@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <dnnl.hpp>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -52,12 +54,16 @@ struct Product {
 
 nlohmann::json milliseconds(Product& p) {
     using clock = std::chrono::steady_clock;
+    const char* threads = std::getenv("OMP_NUM_THREADS");
+    const auto now = [cpu = threads && std::string(threads) == "1"] {  // one thread: the time that this process computed
+        return cpu ? 1e3 * double(std::clock()) / CLOCKS_PER_SEC : std::chrono::duration<double, std::milli>(clock::now().time_since_epoch()).count();
+    };
     std::vector<double> ms;
     for (int i = 0; i < 3; ++i) p.run();
     for (const auto end = clock::now() + std::chrono::milliseconds(300); clock::now() < end || ms.size() < 10;) {
-        const auto start = clock::now();
+        const double start = now();
         p.run();
-        ms.push_back(std::chrono::duration<double, std::milli>(clock::now() - start).count());
+        ms.push_back(now() - start);
     }
     std::sort(ms.begin(), ms.end());
     return {ms.front(), ms[ms.size() / 2]};

@@ -5,7 +5,8 @@ of threads in one process spoil each other), in turns A B C .. C B A, the least 
     bench/cpu_peers.py [--build build] [--threads 1,2] [--rounds 3] [--out FILE]
 
 What a machine lacks is named in the record. Our products call oneDNN with plain weights, so its row there is what ours costs
-beyond it; "packed" keeps the weights in oneDNN's own layout, which a training step cannot."""
+beyond it; "packed" keeps the weights in oneDNN's own layout, which a training step cannot. With one thread the clock is the
+process's own CPU time, so that a busy machine only costs its caches; with more it is the wall's."""
 import argparse
 import array
 import ctypes as C
@@ -19,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 
+import table
+
 ROOT = Path(__file__).resolve().parent.parent
 # y [m,n] of ViT-B/16 at batch 8 and of its texts; one square.
 PRODUCTS = ["1544x768x768", "1544x2304x768", "1544x3072x768", "1544x768x3072", "576x1536x512", "576x2048x512", "2048x2048x2048"]
@@ -27,13 +30,14 @@ PEERS = {"f32": ["ours", "onednn plain", "onednn packed", "openblas", "torch"], 
 
 
 def least_ms(run):
+    clock = time.process_time if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter
     for _ in range(3):
         run()
     ms, end = [], time.perf_counter() + 0.3
     while time.perf_counter() < end or len(ms) < 10:
-        start = time.perf_counter()
+        start = clock()
         run()
-        ms.append(1000 * (time.perf_counter() - start))
+        ms.append(1000 * (clock() - start))
     return [min(ms), statistics.median(ms)]
 
 
@@ -135,11 +139,6 @@ def child(peer, dtype, threads, build):
     return json.loads(r.stdout.splitlines()[-1]) if r.returncode == 0 else (r.stderr.strip().splitlines() or ["failed"])[-1]
 
 
-def work(what):
-    s = [int(v) for v in what.split()[0].split("x")]
-    return 2.0 * s[0] * s[1] * s[2] if len(s) == 3 else (4.0 if what.endswith("forward") else 10.0) * s[0] * s[1] * s[1] * s[2] * s[3]
-
-
 def main():
     if len(sys.argv) == 6 and sys.argv[1] == "--peer":
         peer = {"ours": ours, "openblas": openblas, "torch": torch_}[sys.argv[2]]
@@ -168,7 +167,7 @@ def main():
                 least = {p: [r[what][0] for r in rs if what in r] for p, rs in runs.items()}
                 ms = {p: min(v) for p, v in least.items() if v}
                 record["results"].append({"what": what, "dtype": dtype, "threads": threads, "ms": ms, "spread": {p: max(v) / min(v) - 1 for p, v in least.items() if v}})
-                rates = ", ".join(f"{p} {work(what) / t / 1e6:.0f}" for p, t in ms.items())
+                rates = ", ".join(f"{p} {table.work_of(what) / t / 1e6:.0f}" for p, t in ms.items())
                 print(f"{threads} thread{'s' * (threads > 1)} {dtype:<4} {what:<22} GFLOP/s: {rates}", flush=True)
     record["load_after"] = os.getloadavg()
     path = Path(o.out or ROOT / "bench" / "results" / f"cpu-{datetime.datetime.now(datetime.timezone.utc):%Y%m%d}-{git[:7]}.json")

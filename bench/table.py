@@ -132,6 +132,43 @@ def step_table(lines, goals):
     return "\n".join(out)
 
 
+def newest(pattern):
+    files = sorted((HERE / "results").glob(pattern))
+    return json.loads(files[-1].read_text()) if files else None
+
+
+def cpu_table():
+    """bench/cpu_peers.py's newest record, in GFLOP/s."""
+    r = newest("cpu-2*.json")
+    if not r:
+        return "Not measured."
+    names = list(dict.fromkeys(p for x in r["results"] for p in x["ms"]))
+    out = [f"{r['cpu']}, {r['cores']} cores, {r['date']}, commit {r['git'][:7]}, load {r['load_before'][0]:.0f} to {r['load_after'][0]:.0f} from other jobs. `{r['command']}`", "",
+           "| threads | type | what | " + " | ".join(names) + " | widest spread |", "|---|---|---|" + "---|" * (len(names) + 1)]
+    for x in r["results"]:
+        rate = lambda p: f"{work_of(x['what']) / x['ms'][p] / 1e6:.0f}" if p in x["ms"] else "-"
+        out.append(f"| {x['threads']} | {x['dtype']} | {x['what'].replace('x', ' x ')} | {' | '.join(map(rate, names))} | {100 * max(x['spread'].values()):.0f} % |")
+    return "\n".join(out)
+
+
+def work_of(what):
+    """FLOPs of MxNxK, or of attention over sequences x length x heads x width."""
+    s = [int(v) for v in what.split()[0].split("x")]
+    return 2.0 * math.prod(s) if len(s) == 3 else (4.0 if what.endswith("forward") else 10.0) * math.prod(s) * s[1]
+
+
+def all_pairs_table():
+    r = newest("cpu-all-pairs.json")
+    if not r:
+        return "Not measured."
+    out = [f"{r['cpu']}, {r['cores']} cores, {r['date']}, commit {r['git']}; {r['busy']}. `{r['command']}`", "",
+           "| type | ours, pairs/s | PyTorch, pairs/s | ratio | largest difference of a score | all 18.9 M pairs, ours, extrapolated |", "|---|---|---|---|---|---|"]
+    for x in r["results"]:
+        a, b = x["ours"], x["torch"]
+        out.append(f"| {a['dtype']} | {a['pairs_per_s']:.0f} | {b['pairs_per_s']:.0f} | {a['pairs_per_s'] / b['pairs_per_s']:.2f} | {b['largest_difference']:.1e} | {a['all_pairs_s_extrapolated'] / 3600:.0f} h |")
+    return "\n".join(out)
+
+
 def fill(text, tables):
     """Replaces what stands between <!-- table: name --> and <!-- end -->."""
     for name, table in tables.items():
@@ -149,7 +186,8 @@ def write_docs(lines, goals):
     c = count.preset("vit-b16")
     work = "\n\n".join(f"Batch {B}:\n\n" + count.table(count.training_step(c, B), 788e12, 4.3e12) for B in (64, 128))
     measured = row_table(gpu) if any(l["type"] == "row" and "ms" in l for l in gpu) else "No GPU has run them yet."
-    path.write_text(fill(path.read_text(), {"work": work, "kernels": kernel_table(gpu, goals), "rows": measured, "step": step_table(gpu, goals)}))
+    path.write_text(fill(path.read_text(), {"work": work, "kernels": kernel_table(gpu, goals), "rows": measured, "step": step_table(gpu, goals),
+                                          "all pairs on a CPU": all_pairs_table(), "CPU": cpu_table()}))
     print(path)
 
 

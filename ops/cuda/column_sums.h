@@ -1,6 +1,6 @@
 #pragma once
 // Sums over rows, for gradients of biases and norms, in two stages with a fixed order: chunks of rows first, in parallel,
-// then the chunks one after the other. How many chunks there are depends on the number of rows alone.
+// then over the chunks. How many chunks there are depends on the number of rows alone.
 //
 //      rows 0..R-1     -> partial[0][C]
 //      rows R..2R-1    -> partial[1][C]   ->   y[c] (+)= partial[0][c] + partial[1][c] + ...
@@ -33,12 +33,18 @@ __device__ void sum_chunk(std::int64_t rows, std::int64_t cols, float* partial, 
     }
 }
 
-// y[c] (+)= the sum over chunks of partial[chunk * pitch + c]
-__global__ void __launch_bounds__(256) add_chunks_kernel(const float* partial, int chunks, std::int64_t pitch, Out y) {
-    const std::int64_t c = std::int64_t(blockIdx.x) * 256 + threadIdx.x;
-    if (c >= y.numel()) return;
+// y[c] (+)= the sum over chunks of partial[chunk * pitch + c]: each row lane adds every eighth chunk, then lanes in order.
+__global__ void __launch_bounds__(kColumns * kRowLanes) add_chunks_kernel(const float* partial, int chunks, std::int64_t pitch, Out y) {
+    GPU_SHARED(part, float[kRowLanes][kColumns]);
+    const std::int64_t c = std::int64_t(blockIdx.x) * kColumns + threadIdx.x;
     float total = 0;
-    for (int k = 0; k < chunks; ++k) total += partial[k * pitch + c];
+    if (c < y.numel())
+        for (int k = threadIdx.y; k < chunks; k += kRowLanes) total += partial[k * pitch + c];
+    part[threadIdx.y][threadIdx.x] = total;
+    __syncthreads();  // every row lane has left its sum
+    if (threadIdx.y != 0 || c >= y.numel()) return;
+    total = 0;
+    for (int r = 0; r < kRowLanes; ++r) total += part[r][threadIdx.x];
     emit(y, c, total);
 }
 
@@ -46,7 +52,7 @@ inline Launch chunk_grid(std::int64_t rows, std::int64_t cols) {
     return {{ceil_div(cols, kColumns), unsigned(row_chunks(rows))}, {kColumns, kRowLanes}};
 }
 inline void add_chunks(const float* partial, int chunks, std::int64_t pitch, const Out& y) {
-    if (y.mode != Mode::skip) launch<add_chunks_kernel>({ceil_div(y.numel(), 256), 256}, partial, chunks, pitch, y);
+    if (y.mode != Mode::skip) launch<add_chunks_kernel>({ceil_div(y.numel(), kColumns), {kColumns, kRowLanes}}, partial, chunks, pitch, y);
 }
 
 }  // namespace

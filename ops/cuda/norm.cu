@@ -4,12 +4,16 @@
 // l2 norm      y = x / |x|,  dx = (dy - y (y.dy)) / |x|
 //
 // Work split   a warp per row, its lanes over the columns in vectors of four. A row is read again for each pass, from
-//              L1 after the first. Parameter gradients take a kernel of their own (column_sums.h).
-// Traffic      forward reads x and writes y, backward reads dy and x twice (once for dx, once for dgamma and dbeta) and
-//              writes dx: 2 and 5 N C elements, about 8 and 20 FLOPs each: bound by memory.
+//              L1 after the first. Backward of the model's widths (layer_norm_backward_kernel): a warp keeps its row in
+//              registers and walks over rows of its block's chunk, adding up dgamma and dbeta on the way; the chunks' sums
+//              are added by column_sums.h. Other widths: dx by one kernel, the parameters' sums by another.
+// Traffic      forward reads x and writes y, backward reads dy and x and writes dx: 2 and 3 N C elements (other widths 5),
+//              about 8 and 20 FLOPs each: bound by memory.
 // Numerics     f32 statistics; the variance takes a second pass over the row, never E[x^2]-E[x]^2, which cancels.
 // Determinism  no atomics: a row has one warp, columns are summed in a fixed order.
 // Limits       any width and number of rows; f32 and bf16; statistics are f32. A row of zeros has l2 norm y = 0.
+#include <algorithm>
+
 #include "ops/cuda/column_sums.h"
 
 namespace eng::cuda {
@@ -61,6 +65,47 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
         for (int j = 0; j < V; ++j) dx[j] = rstd * (g[j] - mean_g - xhat[j] * mean_gx);
         emit<V>(a.dx, n * C + c, dx);
     });
+}
+
+// Rows of K x 128 columns. partial [gridDim.x][2][C]: this block's sums of dgamma and dbeta.
+template <class T, int K> __global__ void __launch_bounds__(kWarps * 32) layer_norm_backward_kernel(LayerNormBwd a, float* partial) {
+    constexpr int C = K * 128;
+    GPU_SHARED(part, float[kWarps][2][128]);
+    const std::int64_t chunk = blockIdx.x, chunks = gridDim.x;
+    const int warp = int(threadIdx.x / 32), at = lane() * 4;
+    Vec<float, 4> dgamma[K] = {}, dbeta[K] = {};
+    for (std::int64_t n = a.x.rows * chunk / chunks + warp; n < a.x.rows * (chunk + 1) / chunks; n += kWarps) {
+        const float mean = ptr<float>(a.mean)[n], rstd = ptr<float>(a.rstd)[n];
+        Vec<float, 4> xhat[K], g[K];
+        float sum_g = 0, sum_gx = 0;
+#pragma unroll
+        for (int k = 0; k < K; ++k) xhat[k] = read<4>(row<T>(a.x, n) + k * 128 + at), g[k] = read<4>(row<T>(a.dy, n) + k * 128 + at);
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+            const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + k * 128 + at);
+            for (int j = 0; j < 4; ++j) {
+                xhat[k][j] = (xhat[k][j] - mean) * rstd;
+                dgamma[k][j] += g[k][j] * xhat[k][j], dbeta[k][j] += g[k][j];
+                g[k][j] *= gamma[j];
+                sum_g += g[k][j], sum_gx += g[k][j] * xhat[k][j];
+            }
+        }
+        const float mean_g = warp_sum(sum_g) / float(C), mean_gx = warp_sum(sum_gx) / float(C);
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+            for (int j = 0; j < 4; ++j) g[k][j] = rstd * (g[k][j] - mean_g - xhat[k][j] * mean_gx);
+            emit<4>(a.dx, n * C + k * 128 + at, g[k]);
+        }
+    }
+    for (int k = 0; k < K; ++k) {  // 128 columns at a time, warps in order
+        for (int j = 0; j < 4; ++j) part[warp][0][at + j] = dgamma[k][j], part[warp][1][at + j] = dbeta[k][j];
+        __syncthreads();  // every warp has left its sums
+        const int which = int(threadIdx.x / 128), c = int(threadIdx.x % 128);
+        float total = 0;
+        for (int w = 0; w < kWarps; ++w) total += part[w][which][c];
+        partial[(chunk * 2 + which) * C + k * 128 + c] = total;
+        __syncthreads();  // the sums are read: the next columns overwrite them
+    }
 }
 
 template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) layer_norm_affine_kernel(LayerNormBwd a, float* partial) {
@@ -115,8 +160,35 @@ void layer_norm_forward(const LayerNormFwd& a) {
     });
 }
 
+// Whether the widths that keep a row in registers know this one; runs it then.
+static bool layer_norm_backward_in_one_pass(const LayerNormBwd& a) {
+    const std::int64_t N = a.x.rows, C = a.x.cols;
+    if (!N || C % 128 || !in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx})) return false;
+    const int chunks = int(std::min<std::int64_t>(ceil_div(N, 4 * kWarps), 264));  // two blocks for each of an H200's multiprocessors
+    const Scratch partial(std::size_t(chunks) * 2 * std::size_t(C) * sizeof(float));
+    const auto run = [&](auto k) {
+        dispatch(a.x.dtype, "layer_norm", [&](auto tag) {
+            launch<layer_norm_backward_kernel<decltype(tag), k>>({unsigned(chunks), kWarps * 32}, a, partial.as<float>());
+        });
+        return true;
+    };
+    bool known = false;
+    switch (C / 128) {
+        case 1: known = run(std::integral_constant<int, 1>{}); break;
+        case 2: known = run(std::integral_constant<int, 2>{}); break;
+        case 4: known = run(std::integral_constant<int, 4>{}); break;
+        case 6: known = run(std::integral_constant<int, 6>{}); break;
+        case 8: known = run(std::integral_constant<int, 8>{}); break;
+    }
+    if (!known) return false;
+    add_chunks(partial.as<float>(), chunks, 2 * C, a.dgamma);
+    add_chunks(partial.as<float>() + C, chunks, 2 * C, a.dbeta);
+    return true;
+}
+
 void layer_norm_backward(const LayerNormBwd& a) {
     const std::int64_t N = a.x.rows, C = a.x.cols;
+    if (layer_norm_backward_in_one_pass(a)) return;
     if (a.dx.mode != Mode::skip)
         dispatch(a.x.dtype, in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx}), "layer_norm", [&](auto tag, auto v) {
             launch<layer_norm_dx_kernel<decltype(tag), v>>(warp_per_row(N), a);
