@@ -73,7 +73,9 @@ void add_matrix(std::vector<Case>& c) {
     c.push_back({"linear of many rows", {{300, 8}, {12, 8}, {12}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }, 300});
     c.push_back({"linear wide and deep", {{66, 1032}, {72, 1032}}, [](Arena&, In x) { return linear(x[0], x[1]); }, 1032});
     c.push_back({"layer_norm rows of several blocks", {{70, 128}, {128}, {128}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 128, 2});
+    c.push_back({"layer_norm of 256", {{3, 256}, {256}, {256}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 256, 2});
     c.push_back({"layer_norm text width", {{5, 512}, {512}, {512}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 512, 2});
+    c.push_back({"layer_norm of 1024", {{2, 1024}, {1024}, {1024}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 1024, 2});
     c.push_back({"layer_norm model width", {{9, 768}, {768}, {768}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 768, 2});
     c.push_back({"l2_normalize in fours", {{9, 64}}, [](Arena&, In x) { return l2_normalize(x[0]); }, 64, 2});
     c.push_back({"l2_normalize", {{5, 33}}, [](Arena&, In x) { return l2_normalize(x[0]); }, 33, 2});

@@ -68,7 +68,8 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
 }
 
 // Rows of K x 128 columns. partial [gridDim.x][2][C]: this block's sums of dgamma and dbeta.
-template <class T, int K> __global__ void __launch_bounds__(kWarps * 32) layer_norm_backward_kernel(LayerNormBwd a, float* partial) {
+// One block a multiprocessor is asked for: left to itself, ptxas halves the registers for sm_80 and spills.
+template <class T, int K> __global__ void __launch_bounds__(kWarps * 32, 1) layer_norm_backward_kernel(LayerNormBwd a, float* partial) {
     constexpr int C = K * 128;
     GPU_SHARED(part, float[kWarps][2][128]);
     const std::int64_t chunk = blockIdx.x, chunks = gridDim.x;
