@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build-gpu}
 shift $(($# > 0))
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSCVD_CUDA=ON -DSCVD_NATIVE=OFF \
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSCVD_CUDA=ON -DSCVD_BENCH=ON -DSCVD_NATIVE=OFF \
     "-DCMAKE_CUDA_ARCHITECTURES=80;90a-real" "$@" >/dev/null
 cmake --build "$build" --target gpu_suite
 pack=$build/gpu-pack

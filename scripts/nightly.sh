@@ -20,7 +20,7 @@ for b in plain check; do
         echo "passed: $t $b, $seeds random schedules from seed $((first * 100))"
     done
 done
-tests/cuemu/run_bugs.py "$build"
+tests/cuemu/run_bugs.py "$build" --seeds "$seeds"
 tests/cuemu/mutate.py "$build"
 # Processes: twenty kills, every world size, and two hosts where this user may make them.
 python3 tests/ranks.py "$build/scvd" --full
