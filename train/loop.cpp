@@ -50,8 +50,8 @@ public:
         optimizer_ = std::make_unique<eng::AdamW>(model_->params(), weights_, optimizer_options(t), t.shard_optimizer ? &world.comm() : nullptr);
         buckets_ = std::make_unique<eng::Buckets>(model_->params(), world.comm(), std::size_t(t.bucket_mb) << 20);
         if (o.resume) state_ = resume_checkpoint(file("last.safetensors"), *model_, *optimizer_);
-        world.agree("data set or start", std::to_string(data_.train.pairs.size()) + " pairs, update " + std::to_string(state_.step) + ", weights " +
-                                             fingerprint(model_->params().master));
+        if (world.size() > 1)  // alone, there is nobody to compare with, and the weights are large
+            world.agree("data set or start", fmt::format("{} pairs, update {}, weights {}", data_.train.pairs.size(), state_.step, fingerprint(model_->params().master)));
         optimizer_->shard_masters();
         if (!world.first()) return;
         eng::write_file(file("config.toml"), to_toml(config_));

@@ -29,16 +29,6 @@ void check_rows(const char* what, const Tensor& part, const Tensor& whole, const
 
 }  // namespace
 
-Share share_of(std::int64_t total, int rank, int size) {
-    const std::int64_t first = total * rank / size;
-    return {first, total * (rank + 1) / size - first};
-}
-std::vector<std::int64_t> shares_of(std::int64_t total, int size) {
-    std::vector<std::int64_t> n;
-    for (int r = 0; r < size; ++r) n.push_back(share_of(total, r, size).n);
-    return n;
-}
-
 Comm::Comm(std::unique_ptr<Transport> main, std::unique_ptr<Transport> side, std::shared_ptr<Rendezvous> group)
     : main_(std::move(main)), side_(std::move(side)), group_(std::move(group)) {
     if (group_) group_->on_loss([this] { main_->abort(), side_->abort(); });
@@ -74,11 +64,13 @@ void Comm::run(Transport& via, const std::string& name, std::int64_t sent, Call&
     if (group_) group_->doing(channel, "");
 }
 
+void Comm::sum(Transport& via, const std::string& name, const Tensor& t) {
+    const std::int64_t n = t.numel(), own = share_of(n, rank(), size()).n, sent = n - own + own * (size() - 1);
+    run(via, name, sent * std::int64_t(size_of(t.dtype())), [&](Transport& v) { v.all_reduce(t.raw(), std::size_t(n), t.dtype()); });
+}
+
 void Comm::all_reduce(const Tensor& t) {
-    if (alone()) return;
-    const auto shares = even_shares(std::size_t(t.numel()), size());
-    const std::int64_t own = std::int64_t(shares[rank()] * size_of(t.dtype())), all = std::int64_t(t.bytes());
-    run(*main_, "all_reduce", all - own + own * (size() - 1), [&](Transport& via) { via.all_reduce(t.raw(), std::size_t(t.numel()), t.dtype()); });
+    if (!alone()) sum(*main_, "all_reduce", t);
 }
 
 void Comm::all_gather(const Tensor& in, const Tensor& out, const std::vector<std::int64_t>& rows) {
@@ -109,7 +101,7 @@ void Comm::begin_all_reduce(const Tensor& t) {
     if (alone()) return;
     if (side_->enqueues()) {
         side_->begin();
-        return run(*side_, "all_reduce (begun)", 0, [&](Transport& via) { via.all_reduce(t.raw(), std::size_t(t.numel()), t.dtype()); });
+        return sum(*side_, "all_reduce beside backward", t);
     }
     std::lock_guard lock(mutex_);
     queue_.push_back(t);
@@ -128,9 +120,7 @@ void Comm::work() {
         const double started = now();
         std::string error;
         try {
-            const std::int64_t n = t.numel(), own = share_of(n, rank(), size()).n;
-            run(*side_, "all_reduce beside backward", (n - own + own * (size() - 1)) * std::int64_t(size_of(t.dtype())),
-                [&](Transport& via) { via.all_reduce(t.raw(), std::size_t(n), t.dtype()); });
+            sum(*side_, "all_reduce beside backward", t);
         } catch (const std::exception& e) {
             error = e.what();
         }

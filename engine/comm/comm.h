@@ -53,6 +53,7 @@ public:
 
 private:
     template <class Call> void run(Transport&, const std::string& name, std::int64_t sent, Call&&);
+    void sum(Transport&, const std::string& name, const Tensor&);
     void work();
     Arena& host();  // for numbers that no device holds
 
@@ -67,10 +68,5 @@ private:
     bool busy_ = false, stop_ = false;
     std::string error_;
 };
-
-// Rows [first, first + n) of `total` that belong to rank r of `size`.
-struct Share { std::int64_t first, n; };
-Share share_of(std::int64_t total, int rank, int size);
-std::vector<std::int64_t> shares_of(std::int64_t total, int size);
 
 }  // namespace eng

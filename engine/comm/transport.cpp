@@ -6,10 +6,14 @@
 
 namespace eng {
 
-std::vector<std::size_t> even_shares(std::size_t n, int parts) {
-    std::vector<std::size_t> shares;
-    for (std::size_t p = 0; p < std::size_t(parts); ++p) shares.push_back(n * (p + 1) / parts - n * p / parts);
-    return shares;
+Share share_of(std::int64_t total, int rank, int size) {
+    const std::int64_t first = total * rank / size;
+    return {first, total * (rank + 1) / size - first};
+}
+std::vector<std::int64_t> shares_of(std::int64_t total, int size) {
+    std::vector<std::int64_t> n;
+    for (int r = 0; r < size; ++r) n.push_back(share_of(total, r, size).n);
+    return n;
 }
 
 void sum_in_order(const std::vector<const void*>& parts, void* sum, std::size_t n, DType dtype) {
@@ -25,7 +29,8 @@ void sum_in_order(const std::vector<const void*>& parts, void* sum, std::size_t 
 }
 
 void Transport::all_reduce(void* data, std::size_t n, DType dtype) {
-    const std::vector<std::size_t> counts = even_shares(n, size());
+    const std::vector<std::int64_t> shares = shares_of(std::int64_t(n), size());
+    const std::vector<std::size_t> counts(shares.begin(), shares.end());
     std::vector<std::size_t> bytes;
     for (const std::size_t c : counts) bytes.push_back(c * size_of(dtype));
     std::vector<char> own(bytes[rank()]);

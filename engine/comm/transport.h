@@ -2,6 +2,7 @@
 // What carries bytes between ranks. Comm checks, names and counts collectives; a transport only moves them. Every sum is
 // taken in the order of the ranks, so a world of a given size always computes the same bits, whatever carries it.
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "engine/dtype.h"
@@ -31,8 +32,10 @@ public:
     virtual void abort() {}
 };
 
-// n cut into `parts` shares that differ by one at most, the larger ones last.
-std::vector<std::size_t> even_shares(std::size_t n, int parts);
+// Elements [first, first + n) of `total` that belong to rank r of `size`: shares differ by one at most.
+struct Share { std::int64_t first, n; };
+Share share_of(std::int64_t total, int rank, int size);
+std::vector<std::int64_t> shares_of(std::int64_t total, int size);
 
 // sum[i] = parts[0][i] + parts[1][i] + ..., from left to right, bf16 in f32.
 void sum_in_order(const std::vector<const void*>& parts, void* sum, std::size_t n, DType);
