@@ -1,9 +1,6 @@
 // Collectives: threads and gloo give the sums, in the same bits, for uneven shares, empty ones, and every dtype; whoever is lost is named.
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
-#include <atomic>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -13,20 +10,14 @@
 #include "engine/comm/threads.h"
 #include "engine/transfer.h"
 #include "tests/errors.h"
+#include "tests/ports.h"
 
 using namespace eng;
 
 namespace {
 
 using eng::test::error_of;
-
-int free_port() {
-    static std::atomic<int> next = 21000 + getpid() % 20000;
-    for (;; ++next) try {
-            listen_on(next);
-            return next++;
-        } catch (const Error&) {}
-}
+using eng::test::free_port;
 
 Membership member(int rank, int size, int port) { return {rank, size, rank, size, "127.0.0.1", port}; }
 

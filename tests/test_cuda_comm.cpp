@@ -4,21 +4,16 @@
 
 #include <thread>
 
-#include "engine/comm/frames.h"
 #include "engine/comm/start.h"
 #include "engine/transfer.h"
 #include "tests/errors.h"
+#include "tests/ports.h"
 
 using namespace eng;
 
 namespace {
 
-int free_port() {
-    for (int port = 23000;; ++port) try {
-            listen_on(port);
-            return port;
-        } catch (const Error&) {}
-}
+using eng::test::free_port;
 
 TEST(Nccl, AWorldOfOneIsTheIdentity) {
     Rendezvous group({0, 1, 0, 1, "127.0.0.1", free_port()}, 20);
