@@ -2,6 +2,7 @@
 // ends with one sentence.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 
 #include "engine/parallel.h"
@@ -225,6 +226,23 @@ TEST(Captions, OfFiveThousandWordsAreCutToTheContext) {
     const TextItem t = bank.item(text);
     EXPECT_EQ(int(t.tokens.size()), c.model.text.context);
     EXPECT_EQ(t.tokens.back(), Tokenizer::eot);
+}
+
+TEST(Schedule, MovesWithEveryUpdateOrHoldsAnEpochAsIrraDoes) {
+    const int epochs = 60, warmup = 5, per_epoch = 7;
+    const Schedule held{"cosine", warmup * per_epoch, epochs * per_epoch, per_epoch}, moving{"cosine", warmup * per_epoch, epochs * per_epoch};
+    for (int step = 0; step < epochs * per_epoch; ++step) {
+        const double e = step / per_epoch, alpha = e / warmup;  // the epoch from 0
+        const double irra = e < warmup ? 0.1 * (1 - alpha) + alpha : 0.5 * (1 + std::cos(std::acos(-1.0) * (e - warmup) / (epochs - warmup)));
+        EXPECT_NEAR(schedule_factor(held, step), irra, 1e-12) << step;
+    }
+    EXPECT_NEAR(schedule_factor(moving, 0), 0.1 + 0.9 / 35, 1e-12);
+    EXPECT_NEAR(schedule_factor(moving, 34), 1, 1e-12);
+    EXPECT_LT(schedule_factor(moving, 36), schedule_factor(moving, 35));
+    EXPECT_DOUBLE_EQ(schedule_factor({"multistep", 0, 80}, 49), 1);
+    EXPECT_DOUBLE_EQ(schedule_factor({"multistep", 0, 80}, 50), 0.1);
+    EXPECT_DOUBLE_EQ(schedule_factor({"multistep", 0, 80}, 70), 0.01);
+    EXPECT_DOUBLE_EQ(schedule_factor({"cosine", 2, 8, 1}, 0), 0.1) << "one update an epoch";
 }
 
 TEST(Settings, UnknownKeysNameTheNearestAndTypesAreChecked) {

@@ -37,6 +37,7 @@ struct Config {
         std::string exempt = "vectors";            // from decay, and at bias_lr: vectors (biases, norms, positions) | biases
         bool shard_optimizer = false;              // each rank keeps a slice of the optimizer's state
         std::string schedule = "cosine";           // cosine | multistep (x0.1 at 5/8 and 7/8 of the epochs)
+        bool hold_lr = false;                      // the rate moves at the start of an epoch, as in IRRA, not with every update
     } train;
     struct Eval {
         int shortlist = 0;   // re-score the best K of stage 1; 0: all pairs

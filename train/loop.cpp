@@ -133,7 +133,7 @@ private:
             const double norm = optimizer_->grad_norm();
             if (norm > t.clip_norm) scale = t.clip_norm / norm;
         }
-        const double f = schedule_factor(t.schedule, state_.step, std::int64_t(double(t.warmup) * double(per_epoch)), total);
+        const double f = schedule_factor({t.schedule, std::int64_t(double(t.warmup) * double(per_epoch)), total, t.hold_lr ? per_epoch : 0}, state_.step);
         optimizer_->step(float(t.lr * f), float(t.head_lr * f), float(scale));
         ++state_.step;
         ENG_CHECK(step_arena_.in_use() == 0, "train", step_arena_.in_use(), " bytes of step memory were not given back");
@@ -251,12 +251,14 @@ private:
 
 }  // namespace
 
-double schedule_factor(const std::string& schedule, std::int64_t step, std::int64_t warmup, std::int64_t total) {
-    if (step < warmup) return 0.1 + 0.9 * double(step + 1) / double(warmup);
-    const double done = double(step - warmup) / double(std::max<std::int64_t>(1, total - warmup));
-    if (schedule == "cosine") return 0.5 * (1 + std::cos(3.14159265358979 * done));
-    ENG_CHECK(schedule == "multistep", "config", "train.schedule = \"", schedule, "\", want cosine | multistep");
-    const double all = double(step) / double(total);
+double schedule_factor(const Schedule& s, std::int64_t step) {
+    if (s.hold) step -= step % s.hold;
+    // What is held is the rate of an epoch's start; what moves is that of an update's end, so that the warm-up's last has all of it.
+    if (step < s.warmup) return 0.1 + 0.9 * double(s.hold ? step : step + 1) / double(s.warmup);
+    const double done = double(step - s.warmup) / double(std::max<std::int64_t>(1, s.total - s.warmup));
+    if (s.shape == "cosine") return 0.5 * (1 + std::cos(3.14159265358979 * done));
+    ENG_CHECK(s.shape == "multistep", "config", "train.schedule = \"", s.shape, "\", want cosine | multistep");
+    const double all = double(step) / double(s.total);
     return all < 0.625 ? 1 : all < 0.875 ? 0.1 : 0.01;
 }
 

@@ -17,7 +17,13 @@ struct TrainOptions {
 void train(const TrainOptions&, World&);
 void train(const TrainOptions&);  // alone
 
-// Learning-rate factor at update `step` of `total`, with `warmup` updates from 0.1 up.
-double schedule_factor(const std::string& schedule, std::int64_t step, std::int64_t warmup, std::int64_t total);
+// How the learning rate goes, all in updates.
+struct Schedule {
+    std::string shape;  // cosine | multistep
+    std::int64_t warmup, total;
+    std::int64_t hold = 0;  // it stays the same for so many; 0: it moves with each
+};
+// Factor of the learning rate at update `step`: linear from 0.1 to 1 in the warm-up, then the shape.
+double schedule_factor(const Schedule&, std::int64_t step);
 
 }  // namespace scvd

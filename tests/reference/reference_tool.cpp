@@ -91,7 +91,7 @@ void steps(Scvd& model, const Config& c, const Batch& b, int count, Results& out
     std::vector<double> losses;
     for (int i = 0; i < count; ++i) {
         losses.push_back(forward_backward(model, b));
-        const double f = schedule_factor(t.schedule, i, std::int64_t(t.warmup), 60);
+        const double f = schedule_factor({t.schedule, std::int64_t(t.warmup), 60}, i);
         optimizer.step(float(t.lr * f), float(t.head_lr * f), 1);
     }
     out.add("losses", {count}, losses);
