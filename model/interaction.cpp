@@ -87,6 +87,11 @@ TextSide Interaction::text_side(const TextFeatures& f) const {
 
 Tensor Interaction::local(const Tensor& h) const { return ln3_(tvl_ffn_(h, residual_ ? h : Tensor{})); }
 
+eng::VsrWeights Interaction::vsr_weights() const {
+    return {vsr_cross_->out.weight->use(), vsr_cross_->out.bias->use(), ln5_->weight->use(), ln5_->bias->use(), vsr_ffn_.up.weight->use(),
+            vsr_ffn_.up.bias->use(), vsr_ffn_.down.weight->use(), vsr_ffn_.down.bias->use(), ln6_.weight->use(), ln6_.bias->use(), heads_, residual_};
+}
+
 PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text, const PairList& pairs, bool with_map) const {
     eng::Arena& arena = text.tvl_q.arena();
     const Seqs prompts = eng::pick(arena, text.slots, pairs.text), tokens = eng::pick(arena, image.tokens, pairs.image);
@@ -101,7 +106,9 @@ PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text
     }
     {
         Scope scope("cgi.vsr");
-        if (vsr_pair_) {
+        if (vsr_pair_ && !eng::Tape::recording) {
+            out.t = eng::vsr_pool(image.vsr_q, text.vsr_kv, image.regions, text.slots, pairs.image, pairs.text, vsr_weights());
+        } else if (vsr_pair_) {
             const Seqs regions = eng::pick(arena, image.regions, pairs.image);
             const Tensor g = (*ln5_)(vsr_cross_->out(eng::cross_attention(image.vsr_q, text.vsr_kv, regions, prompts, heads_)));
             out.t = eng::segment_max(ln6_(vsr_ffn_(g, residual_ ? g : Tensor{})), eng::packed_seqs(arena, regions.host_len));

@@ -42,6 +42,7 @@ private:
         Cross(const Declare&, const std::string& name, int dim);
     };
     Tensor local(const Tensor& h) const;  // L = LN3(FFN(H))
+    eng::VsrWeights vsr_weights() const;
     bool residual_, vsr_pair_;
     int heads_;
     eng::Similarity sim_;

@@ -1,5 +1,8 @@
 #include "ops/cases.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "engine/transfer.h"
 
 namespace eng {
@@ -120,7 +123,20 @@ void add_sequences(std::vector<Case>& c) {
     }, 16, 1, 0, false});
 }
 
+// Images of `patches` regions each, texts of 3, 1 and 8 prompts (or more), pairs text by text and one that comes again.
+Case vsr_case(const std::string& name, std::int64_t d, std::int64_t hidden, int heads, int patches, int prompts, bool residual) {
+    const std::vector<Shape> inputs = {{3 * patches, d}, {4 + prompts, 2 * d}, {d, d}, {d}, {d}, {d}, {hidden, d}, {hidden}, {d, hidden}, {d}, {d}, {d}};
+    return {name, inputs, [=](Arena& a, In x) {
+        const auto unit = [](const Tensor& w) { return scale(w, 1 / std::sqrt(double(w.cols()))); };
+        return vsr_pool(x[0], x[1], uniform_seqs(a, 3, patches), packed_seqs(a, {3, 1, prompts}), {0, 1, 2, 2, 0, 1}, {0, 0, 0, 2, 2, 1},
+                        {unit(x[2]), x[3], x[4], x[5], unit(x[6]), x[7], unit(x[8]), x[9], x[10], x[11], heads, residual});
+    }, double(std::max(d, hidden)), 1, 0, false};
+}
+
 void add_heads(std::vector<Case>& c) {
+    c.push_back(vsr_case("vsr_pool", 24, 31, 2, 7, 8, false));
+    c.push_back(vsr_case("vsr_pool with residual", 64, 72, 1, 33, 5, true));
+    c.push_back(vsr_case("vsr_pool of many prompts", 16, 16, 4, 3, 11, true));
     for (const auto sim : {Similarity::dot, Similarity::cosine})
         for (const auto norm : {WeightNorm::softmax, WeightNorm::sigmoid})
             c.push_back({std::string("focus ") + (sim == Similarity::dot ? "dot " : "cosine ") + (norm == WeightNorm::softmax ? "softmax" : "sigmoid"),

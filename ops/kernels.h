@@ -69,6 +69,11 @@ struct ClassPositionsBwd { View dy; Out dpatches, dcls, dpos; };
 struct FocusFwd { View t, l, begin, len; Out f, w, argmax; Similarity sim; WeightNorm norm; };
 struct FocusBwd { View df, t, l, w, argmax, begin, len; Out dt, dl; Similarity sim; WeightNorm norm; };
 
+// For scores of many pairs (ops/vsr.cpp). A text has H S rows, one per head and slot; slots behind its prompts stay empty.
+struct SpreadHeadsArgs { View x, begin, len; Out y; int heads, slots; };  // y[(b,h,s), c] = x[begin[b] + s, c] if s < len[b] and c lies in head h, else 0
+struct CenterRowsArgs { View x, gamma; Out y, scaled; };    // y = x - mean of its row, scaled = gamma y; y may be x
+struct SlotSoftmaxArgs { View x; Out y; int heads, slots, len; double scale; };  // y[n,(h,s)] = softmax over s < len of scale x, else 0
+
 struct SoftmaxXentFwd { View logits, target; Out loss, lse; };  // loss[n] = lse - logits[n, target[n]]
 struct SoftmaxXentBwd { View dloss, logits, target, lse; Out dlogits; };
 // Row n: p = softmax(scale s), q = match / sum(match), loss[n] = sum_j p_j (log p_j - log(q_j + eps)).

@@ -77,6 +77,16 @@ Tensor add_mean_and_positions(const Tensor& x, const Tensor& pos);       // [B*P
 // DFA's focus (method: section 4): f [n,C] from t [n,C] and L [T,C]; `weights` [T] (f32, no gradient) out.
 Tensor focus(const Tensor& t, const Tensor& l, const Seqs& seqs, Similarity, WeightNorm, Tensor* weights = nullptr);
 
+// VSR's textual vector of every pair (image[n], text[n]) for scoring, without a gradient: t [pairs, d]. Queries q [., d] of the
+// image regions, keys and values kv [., 2d] of the prompts. How, and why it is less work than the layers one by one: ops/vsr.cpp.
+struct VsrWeights {
+    Tensor out_weight, out_bias, ln5_weight, ln5_bias, up_weight, up_bias, down_weight, down_bias, ln6_weight, ln6_bias;
+    int heads;
+    bool residual;  // G + FFN(G)
+};
+Tensor vsr_pool(const Tensor& q, const Tensor& kv, const Seqs& regions, const Seqs& prompts, const std::vector<std::int32_t>& image,
+                const std::vector<std::int32_t>& text, const VsrWeights& w);
+
 Tensor softmax_xent(const Tensor& logits, const Tensor& target);         // i32 target [N] -> [N]
 Tensor matching_loss(const Tensor& scores, const Tensor& match, double scale, double eps = 1e-8);  // -> [N]
 

@@ -1,6 +1,7 @@
 // The whole SCVD loss against finite differences, for every switch; masks; and what keeps retrieval honest by type.
 #include <gtest/gtest.h>
 
+#include "engine/rng.h"
 #include "tests/tiny.h"
 
 using namespace scvd;
@@ -120,6 +121,29 @@ TEST(Honesty, PairScoreDependsOnThePairAlone) {
             one.add(all.image[n], all.text[n]);
             EXPECT_EQ(model.pair_scores(s.image, s.text, one)[0], together[n]) << vsr << " pair " << n;
         }
+    }
+}
+
+// Scoring folds VSR's linear parts into the texts; with a tape the layers run one by one. Both are the same function.
+TEST(Model, ScoringAndTrainingComputeTheSameVsr) {
+    for (const char* residual : {"none", "self"}) {
+        ModelConfig c = tiny_config("f64");
+        c.cgi.residual = residual;
+        Arena arena;
+        Scvd model(c, arena, 1);
+        for (auto& p : model.params().all())
+            if (p.name.find("vsr.") != std::string::npos)  // biases and norms that do something
+                for (std::int64_t i = 0; i < p.compute.numel(); ++i) p.compute.as<double>()[i] += 0.1 * eng::normal(3, std::uint64_t(p.offset), std::uint64_t(i));
+        PairList pairs;
+        for (const auto& [i, t] : {std::pair{0, 1}, {2, 1}, {1, 0}, {0, 2}, {2, 0}}) pairs.add(i, t);
+        const auto textual = [&](eng::Tape* tape) {
+            eng::Recording recording(tape);
+            const Sides s = sides(model, arena, c, tiny_texts(arena, {3, 2, 5}));
+            return model.interaction()(s.image, s.text, pairs).t;
+        };
+        eng::Tape tape;
+        const Tensor layers = textual(&tape), folded = textual(nullptr);
+        for (std::int64_t i = 0; i < layers.numel(); ++i) ASSERT_NEAR(get(folded, i), get(layers, i), 1e-10) << residual << " element " << i;
     }
 }
 
