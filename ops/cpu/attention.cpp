@@ -113,7 +113,7 @@ void forward_one(const AttentionFwd& a, const Seq& s, int h, std::int64_t D, Scr
     t.o.shape(s.nq, D);
     product(s.nq, t.o.ld, s.nk, t.s.row(0), t.s.ld, std::int64_t(1), t.v.row(0), t.v.ld, t.o.row(0), t.o.ld);
     for (std::int64_t i = 0; i < s.nq; ++i)
-        for (std::int64_t d = 0; d < D; ++d) row<T>(a.y, s.o + i)[h * D + d] = T(t.o.row(i)[d]);
+        for (std::int64_t d = 0; d < D; ++d) store(row<T>(a.y, s.o + i)[h * D + d], t.o.row(i)[d]);
 }
 
 // p = exp(scale q k^T - lse) again, then dp = dy v^T, ds = scale p (dp - delta), dq = ds k, dk = ds^T q, dv = p^T dy.
@@ -162,9 +162,9 @@ void put(const Out& o, std::int64_t first, std::int64_t n, std::int64_t col, std
     for (std::int64_t r = 0; r < n; ++r) {
         T* y = row<T>(o, first + r) + col;
         if (o.mode == Mode::accumulate)
-            for (std::int64_t d = 0; d < D; ++d) y[d] = T(A(y[d]) + tile.row(r)[d]);
+            for (std::int64_t d = 0; d < D; ++d) store(y[d], A(y[d]) + tile.row(r)[d]);
         else
-            for (std::int64_t d = 0; d < D; ++d) y[d] = T(tile.row(r)[d]);
+            for (std::int64_t d = 0; d < D; ++d) store(y[d], tile.row(r)[d]);
     }
 }
 

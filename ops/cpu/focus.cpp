@@ -51,7 +51,7 @@ void focus_forward(const FocusFwd& a) {
                         const A v = w[k] * A(row<T>(a.l, begin[n] + k)[c]);
                         if (!(v <= best)) best = v, at[c] = begin[n] + k;
                     }
-                    f[c] = T(best);
+                    store(f[c], best);
                 }
             }
         });

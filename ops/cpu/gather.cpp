@@ -73,7 +73,7 @@ void segment_max_backward(const SegmentMaxBwd& a) {
         for (std::int64_t s = 0; s < a.dy.rows; ++s)
             for (std::int64_t c = 0; c < a.dy.cols; ++c) {
                 T& d = row<T>(a.dx, row<std::int32_t>(a.argmax, s)[c])[c];
-                d = T(acc_t<T>(d) + acc_t<T>(row<T>(a.dy, s)[c]));
+                store(d, acc_t<T>(d) + acc_t<T>(row<T>(a.dy, s)[c]));
             }
     });
 }
@@ -87,7 +87,7 @@ void embed_forward(const EmbedFwd& a) {
             check_row("embed_tokens", ids[t], a.table.rows);
             check_row("embed_tokens: position", pos[t], a.pos.rows);
             const T *e = row<T>(a.table, ids[t]), *p = row<T>(a.pos, pos[t]);
-            for (std::int64_t c = 0; c < a.y.cols; ++c) row<T>(a.y, t)[c] = T(A(e[c]) + A(p[c]));
+            for (std::int64_t c = 0; c < a.y.cols; ++c) store(row<T>(a.y, t)[c], A(e[c]) + A(p[c]));
         }
     });
 }
@@ -123,7 +123,7 @@ void class_positions_forward(const ClassPositionsFwd& a) {
                 const std::int64_t image = r / L, token = r % L;
                 const T* x = token ? row<T>(a.patches, image * (L - 1) + token - 1) : ptr<T>(a.cls);
                 const T* p = row<T>(a.pos, token);
-                for (std::int64_t c = 0; c < C; ++c) row<T>(a.y, r)[c] = T(A(x[c]) + A(p[c]));
+                for (std::int64_t c = 0; c < C; ++c) store(row<T>(a.y, r)[c], A(x[c]) + A(p[c]));
             }
         });
     });
@@ -168,12 +168,12 @@ void patchify(const PatchifyArgs& a) {
                         for (int j = 0; j < a.patch; ++j, ++y) {
                             const int oy = py + i, ox = px + j;  // in the augmented picture
                             if (g[5] && oy >= g[3] && oy < g[3] + g[5] && ox >= g[4] && ox < g[4] + g[6]) {
-                                *y = T(a.fill[c]);
+                                store(*y, a.fill[c]);
                                 continue;
                             }
                             const int sy = oy + g[2], shifted = ox + g[1], sx = g[0] ? a.width - 1 - shifted : shifted;
                             const bool inside = sy >= 0 && sy < a.height && sx >= 0 && sx < a.width;
-                            *y = T(inside ? float(pixels[(sy * a.width + sx) * 3 + c]) * gain[c] + black[c] : black[c]);
+                            store(*y, inside ? float(pixels[(sy * a.width + sx) * 3 + c]) * gain[c] + black[c] : black[c]);
                         }
             }
         });

@@ -29,7 +29,7 @@ void layer_norm_forward(const LayerNormFwd& a) {
                 ptr<A>(a.mean)[n] = mean;
                 ptr<A>(a.rstd)[n] = rstd;
 #pragma omp simd
-                for (std::int64_t c = 0; c < C; ++c) y[c] = T((A(x[c]) - mean) * rstd * A(gamma[c]) + A(beta[c]));
+                for (std::int64_t c = 0; c < C; ++c) store(y[c], (A(x[c]) - mean) * rstd * A(gamma[c]) + A(beta[c]));
             }
         });
     });
@@ -81,7 +81,7 @@ void l2_normalize_forward(const L2NormalizeFwd& a) {
                 const T* x = row<T>(a.x, n);
                 const A sq = dot<T, A>(x, x, C), r = sq > 0 ? A(1) / std::sqrt(sq) : (sq == 0 ? A(0) : sq);
                 ptr<A>(a.rnorm)[n] = r;
-                for (std::int64_t c = 0; c < C; ++c) row<T>(a.y, n)[c] = T(A(x[c]) * r);
+                for (std::int64_t c = 0; c < C; ++c) store(row<T>(a.y, n)[c], A(x[c]) * r);
             }
         });
     });

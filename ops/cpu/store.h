@@ -12,16 +12,21 @@ constexpr std::int64_t kGrain = 4096;  // elements worth a thread of their own
 template <class T> T* ptr(const View& v) { return static_cast<T*>(v.p); }
 template <class T> T* row(const View& v, std::int64_t r) { return ptr<T>(v) + r * v.pitch; }
 
+// y = v, rounded. GCC vectorises no loop that assigns a whole bf16, which to it is a struct.
+inline void store(float& y, float v) { y = v; }
+inline void store(double& y, double v) { y = v; }
+inline void store(bf16& y, float v) { y.bits = bf16(v).bits; }
+
 // out[i] (+)= f(i) for i in [begin, end).
 template <class T, class F>
 void emit_range(const Out& o, std::int64_t begin, std::int64_t end, F&& f) {
     T* y = ptr<T>(o);
     if (o.mode == Mode::accumulate) {
 #pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) y[i] = T(acc_t<T>(y[i]) + acc_t<T>(f(i)));
+        for (std::int64_t i = begin; i < end; ++i) store(y[i], acc_t<T>(y[i]) + acc_t<T>(f(i)));
     } else if (o.mode == Mode::write) {
 #pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) y[i] = T(acc_t<T>(f(i)));
+        for (std::int64_t i = begin; i < end; ++i) store(y[i], acc_t<T>(f(i)));
     }
 }
 // The same for an output whose dtype is only known at run time (parameter gradients are wider than activations).

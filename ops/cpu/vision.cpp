@@ -54,7 +54,7 @@ void batch_norm_forward(const BatchNormFwd& a) {
                 const T* x = row<T>(a.x, n);
                 T* y = row<T>(a.y, n);
 #pragma omp simd
-                for (std::int64_t c = 0; c < C; ++c) y[c] = T((A(x[c]) - mean[c]) * rstd[c] * A(ptr<T>(a.gamma)[c]) + A(ptr<T>(a.beta)[c]));
+                for (std::int64_t c = 0; c < C; ++c) store(y[c], (A(x[c]) - mean[c]) * rstd[c] * A(ptr<T>(a.gamma)[c]) + A(ptr<T>(a.beta)[c]));
             }
         });
     });

@@ -32,7 +32,7 @@ void center_rows(const CenterRowsArgs& a) {
                 mean /= A(C);
                 for (std::int64_t c = 0; c < C; ++c) {
                     const A y = A(x[c]) - mean;
-                    row<T>(a.y, r)[c] = T(y), row<T>(a.scaled, r)[c] = T(y * A(ptr<T>(a.gamma)[c]));
+                    store(row<T>(a.y, r)[c], y), store(row<T>(a.scaled, r)[c], y * A(ptr<T>(a.gamma)[c]));
                 }
             }
         });
