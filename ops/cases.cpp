@@ -136,6 +136,8 @@ Case vsr_case(const std::string& name, std::int64_t d, std::int64_t hidden, int 
 void add_heads(std::vector<Case>& c) {
     c.push_back(vsr_case("vsr_pool", 24, 31, 2, 7, 8, false));
     c.push_back(vsr_case("vsr_pool with residual", 64, 72, 1, 33, 5, true));
+    c.push_back(vsr_case("vsr_pool of ViT-B/16's width", 512, 128, 8, 70, 7, true));
+    c.push_back(vsr_case("vsr_pool of ViT-B/16's width, no residual", 512, 64, 8, 9, 8, false));
     c.push_back(vsr_case("vsr_pool of many prompts", 16, 16, 4, 3, 11, true));
     for (const auto sim : {Similarity::dot, Similarity::cosine})
         for (const auto norm : {WeightNorm::softmax, WeightNorm::sigmoid})

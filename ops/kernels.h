@@ -111,6 +111,21 @@ struct AvgPoolBwd { View dy; Out dx; int height, width, kernel; };
 struct MeanPositionsFwd { View x, pos; Out y; };            // y[b,0] = mean_p x[b,p] + pos[0]; y[b,1+p] = x[b,p] + pos[1+p]
 struct MeanPositionsBwd { View dy; Out dx, dpos; std::int64_t positions; };  // P
 
+// The steps of ops/vsr.cpp from its folded tensors to t in one kernel. Per pair: first row and number of rows in q, row of its text in
+// the folded tensors (a count of texts), its taken slots. units [.,2]: two pairs of one text each, -1 for none.
+struct VsrPoolArgs {
+    View q, k, v, u, c, gamma5, beta5, w2, b2, gamma6, beta6;
+    View q_begin, q_len, text, prompts, units;
+    Out t;
+    int heads, slots;
+    float scale, eps;
+    bool residual;
+};
+namespace cuda {
+bool vsr_pool_fits(const VsrPoolArgs&);  // it exists on Hopper alone, for bf16 and the widths of ViT-B/16
+void vsr_pool(const VsrPoolArgs&);
+}  // namespace cuda
+
 constexpr int kernel_count = 0
 #define KERNEL(name, Args) +1
 #include "ops/kernels.def"

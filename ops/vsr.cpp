@@ -72,6 +72,40 @@ Tensor rows_of(const Tensor& q, const std::vector<std::int32_t>& begin, const st
     return adjacent ? q.slice(begin[0], std::int64_t(rows.size())) : gather_rows(q, indices(q.arena(), rows));
 }
 
+// Pairs of one text that follow each other, as many as kGroupRows have room for.
+void in_groups(const Tensor& q, const Folded& f, const Seqs& pictures, const Seqs& slots, const std::vector<std::int32_t>& text, const VsrWeights& w, const Tensor& t) {
+    const Tensor winner = t.like(t.shape(), DType::i32);
+    for (std::size_t first = 0, last = 0; first < text.size(); first = last) {
+        std::vector<std::int32_t> begin, len;
+        std::int64_t rows = 0;
+        for (; last < text.size() && text[last] == text[first] && (last == first || rows + pictures.host_len[last] <= kGroupRows); ++last)
+            begin.push_back(pictures.host_begin[last]), len.push_back(pictures.host_len[last]), rows += len.back();
+        const std::int64_t at = std::int64_t(first), n = std::int64_t(last - first);
+        const Tensor z = group(rows_of(q, begin, len), f, text[first], slots.host_len[std::size_t(text[first])], w);
+        const Seqs parts = packed_seqs(q.arena(), len);
+        run_segment_max_forward(q.device(), {in(z), in(parts.begin), in(parts.len), out(t.slice(at, n)), out(winner.slice(at, n))});
+    }
+}
+
+// The kernel takes two pairs of one text at a time. False: it is not for this card or these sizes.
+bool in_one_kernel(const Tensor& q, const Folded& f, const Seqs& pictures, const Seqs& slots, const std::vector<std::int32_t>& text, const VsrWeights& w, const Tensor& t) {
+    std::vector<std::int32_t> taken, order, units;
+    for (const std::int32_t i : text) taken.push_back(slots.host_len[std::size_t(i)]), order.push_back(std::int32_t(order.size()));
+    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return text[std::size_t(a)] < text[std::size_t(b)]; });
+    for (const std::int32_t n : order) {
+        if (units.size() % 2 && text[std::size_t(units.back())] != text[std::size_t(n)]) units.push_back(-1);
+        units.push_back(n);
+    }
+    if (units.size() % 2) units.push_back(-1);
+    Arena& arena = q.arena();
+    const Tensor texts = indices(arena, text), prompts = indices(arena, taken), pairs = indices(arena, units).view({std::int64_t(units.size()) / 2, 2});
+    const VsrPoolArgs args{in(q), in(f.k), in(f.v), in(f.u), in(f.c), in(w.ln5_weight), in(w.ln5_bias), in(w.down_weight), in(w.down_bias), in(w.ln6_weight), in(w.ln6_bias),
+                           in(pictures.begin), in(pictures.len), in(texts), in(prompts), in(pairs), out(t), w.heads, f.slots, float(1.0 / std::sqrt(double(q.cols() / w.heads))), 1e-5f, w.residual};
+    if (!cuda::vsr_pool_fits(args)) return false;
+    cuda::vsr_pool(args);
+    return true;
+}
+
 void check(const Tensor& q, const Tensor& kv, const std::vector<std::int32_t>& image, const std::vector<std::int32_t>& text, const VsrWeights& w) {
     const std::int64_t C = q.cols();
     ENG_CHECK(kv.cols() == 2 * C && w.heads > 0 && C % w.heads == 0 && w.out_weight.shape() == Shape({C, C}) && w.up_weight.cols() == C && w.down_weight.rows() == C &&
@@ -86,24 +120,14 @@ Tensor vsr_pool(const Tensor& q, const Tensor& kv, const Seqs& regions, const Se
                 const std::vector<std::int32_t>& text, const VsrWeights& w) {
     check(q, kv, image, text, w);
     const Recording off(nullptr);
-    std::vector<std::int32_t> used = text;  // texts that occur, each once
+    std::vector<std::int32_t> used = text, at;  // texts that occur, each once; of each pair, where its text is among them
     std::sort(used.begin(), used.end());
     used.erase(std::unique(used.begin(), used.end()), used.end());
-    const Seqs folded_prompts = pick(q.arena(), prompts, used);
-    const Folded f = fold(kv, folded_prompts, w);
-    const Tensor t = q.like(Shape{std::int64_t(image.size()), q.cols()}), winner = t.like(t.shape(), DType::i32);
-    for (std::size_t first = 0, last = 0; first < image.size(); first = last) {
-        std::vector<std::int32_t> begin, len;
-        std::int64_t rows = 0;
-        for (; last < image.size() && text[last] == text[first] && (last == first || rows + regions.host_len.at(std::size_t(image[last])) <= kGroupRows); ++last) {
-            begin.push_back(regions.host_begin.at(std::size_t(image[last]))), len.push_back(regions.host_len.at(std::size_t(image[last])));
-            rows += len.back();
-        }
-        const std::int64_t at = std::lower_bound(used.begin(), used.end(), text[first]) - used.begin(), n = std::int64_t(last - first);
-        const Tensor z = group(rows_of(q, begin, len), f, at, folded_prompts.host_len[std::size_t(at)], w);
-        const Seqs parts = packed_seqs(q.arena(), len);
-        run_segment_max_forward(q.device(), {in(z), in(parts.begin), in(parts.len), out(t.slice(std::int64_t(first), n)), out(winner.slice(std::int64_t(first), n))});
-    }
+    for (const std::int32_t i : text) at.push_back(std::int32_t(std::lower_bound(used.begin(), used.end(), i) - used.begin()));
+    const Seqs slots = pick(q.arena(), prompts, used), pictures = pick(q.arena(), regions, image);
+    const Folded f = fold(kv, slots, w);
+    const Tensor t = q.like(Shape{std::int64_t(image.size()), q.cols()});
+    if (q.device() != Device::cuda || !in_one_kernel(q, f, pictures, slots, at, w, t)) in_groups(q, f, pictures, slots, at, w, t);
     return t;
 }
 

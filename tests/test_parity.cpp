@@ -166,6 +166,25 @@ void check_steps(bool l2) {
 TEST(AdamW, TakesTheSameStepsOnBothDevices) { check_steps(false); }
 TEST(Adam, TakesTheSameStepsOnBothDevices) { check_steps(true); }
 
+// The fused kernel against the CPU's steps, both in bf16: distances from f64 over all results, which see what a bound on the largest
+// cannot. It rounds less often, so it should be no further away.
+TEST(VsrPool, OneKernelIsAsExactAsItsSteps) {
+    for (const Case& c : all_cases()) {
+        if (!c.name.starts_with("vsr_pool of ViT")) continue;
+        Arena host(std::size_t(1) << 30), device(std::size_t(1) << 30, Device::cuda);
+        std::vector<Tensor> x, wide, there;
+        for (std::size_t i = 0; i < c.inputs.size(); ++i) {
+            x.push_back(random_normal(host, c.inputs[i], DType::bf16, unsigned(i + 1)));
+            wide.push_back(to(x.back(), DType::f64)), there.push_back(on(device, x.back()));
+        }
+        const auto truth = download_wide(c.f(host, wide)), steps = download_wide(c.f(host, x)), kernel = download_wide(c.f(device, there));
+        double by_steps = 0, by_kernel = 0;
+        for (std::size_t i = 0; i < truth.size(); ++i) by_steps += std::pow(steps[i] - truth[i], 2), by_kernel += std::pow(kernel[i] - truth[i], 2);
+        EXPECT_GT(by_steps, 0);
+        EXPECT_LE(std::sqrt(by_kernel), 1.05 * std::sqrt(by_steps)) << c.name;
+    }
+}
+
 // Batch norm in training has a second result: the running statistics that it moves.
 TEST(BatchNorm, MovesTheRunningStatisticsAlikeOnBothDevices) {
     std::vector<double> moved[2];

@@ -101,6 +101,16 @@ PTX_INLINE float exp2_approx(float x) {
 #endif
 }
 
+PTX_INLINE float tanh_approx(float x) {  // within 2^-11 of the value
+#if GPU_EMULATED
+    return tanhf(x);
+#else
+    float y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
 // ---- named barriers -------------------------------------------------------------------
 PTX_INLINE void named_barrier_sync(unsigned id, unsigned threads GPU_SITE) {
 #if GPU_EMULATED

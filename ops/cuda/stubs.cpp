@@ -7,6 +7,8 @@ namespace eng::cuda {
     void name(const Args&) { fail(#name, "this binary was built without CUDA"); }
 #include "ops/kernels.def"
 #undef KERNEL
+bool vsr_pool_fits(const VsrPoolArgs&) { return false; }
+void vsr_pool(const VsrPoolArgs&) { fail("vsr_pool", "this binary was built without CUDA"); }
 void require_cudnn_conv() { fail("cudnn", "--conv cudnn: this binary was built without CUDA"); }
 void require_cudnn_attention() { fail("cudnn", "--attention cudnn: this binary was built without CUDA"); }
 }  // namespace eng::cuda

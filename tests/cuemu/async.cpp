@@ -334,9 +334,18 @@ static void read_operand(const WgmmaOperand& o, int rows, float (*out)[16], cons
         }
 }
 
+// a as the threads hold it: two rows each, of each eight columns two.
+static void read_fragments(const Wgmma& w, float (*out)[16]) {
+    for (int t = 0; t < 128; ++t)
+        for (int i = 0; i < 4; ++i) {
+            float* at = &out[t / 32 * 16 + t % 32 / 4 + i % 2 * 8][i / 2 * 8 + t % 4 * 2];
+            at[0] = bf16_lo(w.fragment[t][i]), at[1] = bf16_hi(w.fragment[t][i]);
+        }
+}
+
 static void run(const Wgmma& w, WarpgroupState& g) {
     static thread_local float a[64][16], b[256][16], bt[16][256], d[64][256];
-    read_operand(w.a, 64, a, w.pc);
+    w.a_in_registers ? read_fragments(w, a) : read_operand(w.a, 64, a, w.pc);
     read_operand(w.b, w.n, b, w.pc);
     if (CUEMU_CHECK) check::release(*self, g.clock);
     for (int n = 0; n < w.n; ++n)
@@ -355,16 +364,17 @@ static void run(const Wgmma& w, WarpgroupState& g) {
 
 void wgmma_fence() { self->wg_fence = true; }
 
-void wgmma(int n, float* acc, WgmmaOperand a, WgmmaOperand b, bool accumulate, Site at) {
+static void issue(int n, float* acc, const unsigned* fragment, WgmmaOperand a, WgmmaOperand b, bool accumulate, Site at) {
     Runner& r = *blk;
     if (r.nthreads < (self->linear / 128 + 1) * 128) fault("wgmma needs whole warpgroups of 128 threads");
     if (!self->wg_fence) fault("wgmma at %s:%d without a wgmma.fence since the last wait", at.file, at.line);
     WarpgroupState& g = r.warpgroups[self->linear / 128];
-    if (g.arrived++ == 0) g.forming = {n, a, b, accumulate, self->wg_committed, {}, CUEMU_PC};
+    if (g.arrived++ == 0) g.forming = {n, fragment != nullptr, a, b, accumulate, self->wg_committed, {}, {}, CUEMU_PC};
     Wgmma& w = g.forming;
     if (w.n != n || w.a != a || w.b != b || w.accumulate != accumulate)
         fault("wgmma at %s:%d: the threads of the warpgroup disagree on the operands", at.file, at.line);
     w.acc[self->linear % 128] = acc;
+    w.fragment[self->linear % 128] = fragment;
     self->wg_acc = acc;
     self->wg_acc_bytes = size_t(n) / 2 * sizeof(float);
     g.waiting.push_back(self);
@@ -376,13 +386,15 @@ void wgmma(int n, float* acc, WgmmaOperand a, WgmmaOperand b, bool accumulate, S
         g.queue.clear();
     } else {  // it runs at the wait, but the operands must be there already
         static thread_local float sink[256][16];
-        read_operand(w.a, 64, sink, w.pc);
+        if (!w.a_in_registers) read_operand(w.a, 64, sink, w.pc);
         read_operand(w.b, n, sink, w.pc);
     }
     for (Thread* t : g.waiting) r.make_ready(*t);
     g.waiting.clear();
     r.suspend();
 }
+void wgmma(int n, float* acc, WgmmaOperand a, WgmmaOperand b, bool accumulate, Site at) { issue(n, acc, nullptr, a, b, accumulate, at); }
+void wgmma(int n, float* acc, const unsigned* a, WgmmaOperand b, bool accumulate, Site at) { issue(n, acc, a, {}, b, accumulate, at); }
 void wgmma_commit() { ++self->wg_committed; }
 void wgmma_wait(unsigned allowed, Site at) {
     if (skipped(at)) return;

@@ -23,6 +23,7 @@ void tma_load_2d(void* dst, const void* tensor_map, uint64_t* bar, int x, int y)
 
 void wgmma_fence();
 void wgmma(int n, float* acc, WgmmaOperand a, WgmmaOperand b, bool accumulate, Site at);
+void wgmma(int n, float* acc, const unsigned* a, WgmmaOperand b, bool accumulate, Site at);  // a in registers
 void wgmma_commit();
 void wgmma_wait(unsigned allowed_in_flight, Site at);
 

@@ -145,6 +145,18 @@ __global__ __launch_bounds__(128, 1) void k_wgmma(const bf16* stored, float* out
 #pragma unroll
     for (int i = 0; i < N / 2; ++i) out[threadIdx.x * (N / 2) + i] = d[i];
 }
+template <int N>
+static int wrong_elements(const vector<float>& got) {
+    int bad = 0;
+    for (int t = 0; t < 128; ++t)
+        for (int i = 0; i < N / 2; ++i) {
+            const int row = t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8, col = i / 4 * 8 + t % 4 * 2 + i % 2;
+            float want = 0;
+            for (int k = 0; k < 64; ++k) want += value_a(row, k) * value_b(k, col);
+            bad += got[t * (N / 2) + i] != want;
+        }
+    return bad;
+}
 template <int N, Major MA, Major MB>
 static void wgmma_case() {
     vector<bf16> stored((64 + N) * 64);
@@ -155,17 +167,42 @@ static void wgmma_case() {
     Device<bf16> in(stored);
     Device<float> d(128 * N / 2);
     launch<k_wgmma<N, MA, MB>>({dim3(1), dim3(128), (64 + N) * 128}, in.p, d.p);
-    auto got = d.host();
-    int bad = 0;
-    for (int t = 0; t < 128; ++t)
-        for (int i = 0; i < N / 2; ++i) {
-            const int row = t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8, col = i / 4 * 8 + t % 4 * 2 + i % 2;
-            float want = 0;
-            for (int k = 0; k < 64; ++k) want += value_a(row, k) * value_b(k, col);
-            bad += got[t * (N / 2) + i] != want;
-        }
     const char* major[] = {"k-major", "mn-major"};
-    expect("wgmma m64n" + std::to_string(N) + "k16, a " + major[int(MA)] + ", b " + major[int(MB)], bad, 0);
+    expect("wgmma m64n" + std::to_string(N) + "k16, a " + major[int(MA)] + ", b " + major[int(MB)], wrong_elements<N>(d.host()), 0);
+}
+// a from registers: fragments of value_a.
+template <int N, Major MB>
+__global__ __launch_bounds__(128, 1) void k_wgmma_registers(const bf16* a, const bf16* stored, float* out) {  // a [64][64]; b as it is to lie
+    GPU_DYN_SHARED(bf16, s);
+    for (int i = threadIdx.x; i < N * 64; i += 128) s[i] = stored[i];
+    fence_proxy_async();
+    __syncthreads();
+    float d[N / 2];
+    unsigned f[4][4];
+    const int row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4, col = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) f[k][i] = *reinterpret_cast<const unsigned*>(&a[(row + i % 2 * 8) * 64 + k * 16 + i / 2 * 8 + col]);
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < 4; ++k) wgmma_bf16<N, MB>(d, f[k], wgmma_desc(k_step_of<MB>(s, 16 * k), 8192), k > 0);
+    wgmma_commit();
+    wgmma_wait<0>();
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) out[threadIdx.x * (N / 2) + i] = d[i];
+}
+template <int N, Major MB>
+static void wgmma_registers_case() {
+    vector<bf16> a(64 * 64), stored(N * 64);
+    for (int k = 0; k < 64; ++k) {
+        for (int r = 0; r < 64; ++r) a[r * 64 + k] = __float2bfloat16(value_a(r, k));
+        for (int c = 0; c < N; ++c) stored[operand_at<MB>(c, k)] = __float2bfloat16(value_b(k, c));
+    }
+    Device<bf16> da(a), db(stored);
+    Device<float> d(128 * N / 2);
+    launch<k_wgmma_registers<N, MB>>({dim3(1), dim3(128), N * 128}, da.p, db.p, d.p);
+    expect("wgmma m64n" + std::to_string(N) + "k16, a in registers, b " + (MB == Major::k ? "k-major" : "mn-major"), wrong_elements<N>(d.host()), 0);
 }
 template <int N>
 static void wgmma() {
@@ -216,6 +253,11 @@ int main() {
         ldmatrix();
         mma();
         tma();
+        wgmma_case<8, Major::k, Major::k>();
+        wgmma_registers_case<64, Major::k>();
+        wgmma_registers_case<64, Major::mn>();
+        wgmma_registers_case<256, Major::k>();
+        wgmma_registers_case<256, Major::mn>();
         wgmma<64>();
         wgmma<128>();
         wgmma<192>();

@@ -150,12 +150,14 @@ struct WgmmaOperand {
     bool mn_major = false;  // else k is the fast index
     bool operator==(const WgmmaOperand&) const = default;
 };
-struct Wgmma {  // issued, not completed; accumulators of the 128 threads of a warpgroup
+struct Wgmma {  // issued, not completed; registers of the 128 threads of a warpgroup
     int n;
+    bool a_in_registers;  // then a's fragments are read when it runs, as late as that may be
     WgmmaOperand a, b;
     bool accumulate;
     unsigned group;
     float* acc[128];
+    const unsigned* fragment[128];
     const void* pc;
 };
 struct WarpgroupState {

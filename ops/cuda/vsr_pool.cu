@@ -1,0 +1,348 @@
+// VSR of every pair from folded tensors (ops/vsr.cpp), on Hopper in bf16: attention, LN5, feed-forward, LN6 and the maximum over
+// an image's regions in one kernel. Of a pair nothing but its 512 results is ever written to memory.
+//
+//   S = q k^T per head   A = softmax(S)    x = A V          r = 1 / sqrt(mean x^2 + eps)
+//   F = gamma5 r x + beta5 + b2 + W2 QuickGELU(r (A U) + c)       t = max over rows of LN6(F)
+//
+// Work split   persistent: a block of 384 threads takes two pairs of one text at a time. Warpgroup 0 only issues copies; warpgroups
+//              1 and 2 have a pair each and walk its rows in tiles of 64, in step, so that both use what was copied.
+// Tiling       512 columns of F for 64 rows are 256 registers a thread: too many. So a tile goes over the hidden layer twice, once
+//              for each half of the columns, and computes it twice: A is but 64 deep, that costs 13 % more products.
+//                 8 stages   q [2 x 64, 64], k [8, 64] of a head        S, then A as operand fragments in registers
+//                 2 stages   V [64, 256] of the halves 1 and 0          r; the second stays: it is where F's half 0 starts
+//                 h stages   U [64, 64] and W2 [256, 64]                64 hidden units: A U -> QuickGELU in registers -> W2
+//                 1 + h      V of half 1, then U and W2 again           F's half 1
+//              A stage is 40 KB, there are three; F's half 0 waits in shared memory as bf16, as LN6's input is elsewhere.
+// Traffic      2.5 MB of L2 per 128 rows against 1.0 GFLOP: half of what a 128 x 256 tile of a plain product needs per FLOP. Per pair
+//              (192 rows, hidden 2048) 522 MFLOP and 200 KB of q; everything else is the text's and the weights'.
+// Overlap      one warpgroup's softmax, QuickGELU (one MUFU an element) and norms run beside the other's wgmma.
+// Numerics     products exact, sums f32; A, hidden layer and half of F are rounded to bf16, QuickGELU's tanh is within 2^-11.
+// Determinism  one owner per result; maxima do not depend on order.
+// Limits       d = 512, 8 heads of 64, 8 slots, hidden a multiple of 64 up to 4096; sm_90a.
+// Idea         A as the register operand of the next product is FlashAttention-3's (Shah et al., 2024).
+#include "ops/cuda/chip.h"
+#include "ops/cuda/gemm.h"
+#include "ops/cuda/kernel.h"
+#include "ops/cuda/tma.h"
+#include "ops/cuda/wgmma.h"
+
+namespace eng::cuda {
+namespace {
+
+constexpr int kC = 512, kHalf = 256, kHeads = 8, kSlots = 8, kStages = 3, kPairs = 2, kThreads = 128 * (1 + kPairs);
+constexpr int kBox = 64 * 64;  // elements of 64 rows x 128 bytes, the unit of the layouts
+
+struct alignas(1024) Stage { bf16 big[kHalf * 64], small[kBox]; };
+struct Smem {
+    Stage stage[kStages];
+    unsigned stash[kPairs][kHalf / 4][128];  // two bf16 a word; a word is read by the thread that wrote it
+    float best[kPairs * 4][kC];              // of each warp
+    float gain[kC], offset[kC];              // F starts as r gain x + offset
+    float gamma6[kC], beta6[kC];
+    std::uint64_t full[kStages], empty[kStages];
+    float c[2];                              // [hidden]
+};
+std::size_t smem_bytes(std::int64_t hidden) { return sizeof(Smem) + std::size_t(hidden) * sizeof(float); }
+
+struct Maps { TensorMap q, k, v, u, w2; };
+
+struct Place { int pair, begin, len; };  // a pair that is not there has the other's rows, of which none counts
+struct Unit { int text, prompts, tiles; };
+PTX_INLINE int number(const View& v, int i) { return ptr<std::int32_t>(v)[i]; }
+PTX_INLINE Place place(const VsrPoolArgs& a, int n, int group) {
+    const int pair = number(a.units, n * kPairs + group), real = pair < 0 ? number(a.units, n * kPairs) : pair;
+    return {pair, number(a.q_begin, real), pair < 0 ? 0 : number(a.q_len, real)};
+}
+PTX_INLINE Unit unit_at(const VsrPoolArgs& a, int n) {
+    const int pair = number(a.units, n * kPairs);
+    return {number(a.text, pair), number(a.prompts, pair), (max(place(a, n, 0).len, place(a, n, 1).len) + 63) / 64};
+}
+
+// ---- producer -----------------------------------------------------------------------------
+struct Producer {
+    Smem* s;
+    const Maps& m;
+    int it = 0;  // stages so far
+    PTX_INLINE Stage& next(unsigned bytes, std::uint64_t*& full) {
+        const int i = it % kStages;
+        mbar_wait(&s->empty[i], (it / kStages + 1) % 2);  // passes at once in the first round
+        full = &s->full[i], ++it;
+        mbar_arrive_expect_tx(full, bytes);
+        return s->stage[i];
+    }
+    PTX_INLINE void look(const Unit& u, int row0, int row1, int h) {
+        std::uint64_t* full;
+        Stage& st = next(kPairs * kBox * 2 + kSlots * 64 * 2, full);
+        tma_load_2d(st.big, m.q, full, h * 64, row0);
+        tma_load_2d(st.big + kBox, m.q, full, h * 64, row1);
+        tma_load_2d(st.small, m.k, full, h * 64, (u.text * kHeads + h) * kSlots);
+    }
+    PTX_INLINE void values(const Unit& u, int half) {
+        std::uint64_t* full;
+        Stage& st = next(kHalf * 64 * 2, full);
+        for (int i = 0; i < kHalf / 64; ++i) tma_load_2d(st.big + i * kBox, m.v, full, half * kHalf + 64 * i, u.text * 64);
+    }
+    PTX_INLINE void hidden(const Unit& u, int half, int chunks) {
+        for (int j = 0; j < chunks; ++j) {
+            std::uint64_t* full;
+            Stage& st = next(sizeof(Stage), full);
+            tma_load_2d(st.small, m.u, full, j * 64, u.text * 64);
+            tma_load_2d(st.big, m.w2, full, j * 64, half * kHalf);
+        }
+    }
+};
+
+PTX_INLINE void produce(Smem* s, const Maps& m, const VsrPoolArgs& a, int units) {
+    Producer p{s, m};
+    const int chunks = int(a.u.cols) / 64;
+    for (int n = blockIdx.x; n < units; n += gridDim.x) {
+        const Unit u = unit_at(a, n);
+        const int first0 = place(a, n, 0).begin, first1 = place(a, n, 1).begin;
+        for (int tile = 0; tile < u.tiles; ++tile) {
+            for (int h = 0; h < kHeads; ++h) p.look(u, first0 + tile * 64, first1 + tile * 64, h);
+            p.values(u, 1), p.values(u, 0), p.hidden(u, 0, chunks), p.values(u, 1), p.hidden(u, 1, chunks);
+        }
+    }
+}
+
+// ---- consumers ----------------------------------------------------------------------------
+// What a thread holds: rows lane / 4 and that + 8 of its warp's 16, of each eight columns 2 (lane % 4) and that + 1.
+struct Consumer {
+    Smem* s;
+    const VsrPoolArgs& a;
+    int group, warp, lane, it;
+    unsigned p[4][4];       // A, as fragments of four products
+    float r[2];             // of LN5, for the two rows
+    float mean[2], m2[2];   // of F's half 0: mean, sum of squares about it
+
+    PTX_INLINE const Stage& arrived() {
+        mbar_wait(&s->full[it % kStages], it / kStages % 2);
+        return s->stage[it % kStages];
+    }
+    PTX_INLINE void release() {
+        if (lane == 0) mbar_arrive(&s->empty[it % kStages]);
+        ++it;
+    }
+    PTX_INLINE int column(int j) const { return 8 * j + lane % 4 * 2; }
+};
+
+PTX_INLINE float2 two(const float* x, int col) { return *reinterpret_cast<const float2*>(x + col); }
+PTX_INLINE float quad_sum(float v) {
+    v += __shfl_xor_sync(kAllLanes, v, 1);
+    return v + __shfl_xor_sync(kAllLanes, v, 2);
+}
+
+// Softmax of one row over the slots of a head, two of which each lane of a quad has.
+PTX_INLINE unsigned softmax_pair(float x0, float x1, int slot, int taken, float scale) {
+    x0 = slot < taken ? x0 : -INFINITY, x1 = slot + 1 < taken ? x1 : -INFINITY;
+    float top = fmaxf(x0, x1);
+    top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
+    top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
+    const float e0 = exp2_approx((x0 - top) * scale), e1 = exp2_approx((x1 - top) * scale), sum = quad_sum(e0 + e1);
+    return pack_bf16(__fdividef(e0, sum), __fdividef(e1, sum));
+}
+
+// Scores of the eight heads, then A. Column (h, slot) of A is 8 h + slot: two heads are one fragment.
+PTX_INLINE void look(Consumer& t, int taken) {
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+        const Stage& st = t.arrived();
+        float x[4];
+        wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < 4; ++k) wgmma_bf16<8, Major::k, Major::k>(x, wgmma_desc(st.big + t.group * kBox + k * 16), wgmma_desc(st.small + k * 16), k > 0);
+        wgmma_commit();
+        wgmma_wait<0>();
+        t.release();
+#pragma unroll
+        for (int i = 0; i < 2; ++i) t.p[h / 2][h % 2 * 2 + i] = softmax_pair(x[2 * i], x[2 * i + 1], t.lane % 4 * 2, taken, t.a.scale * 1.44269504f);
+    }
+}
+
+// acc = A V of one half of the columns; adds to the sums of squares of the rows.
+PTX_INLINE void values(Consumer& t, float (&acc)[kHalf / 2], float (&squares)[2]) {
+    const Stage& st = t.arrived();
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < 4; ++k) wgmma_bf16<kHalf, Major::mn>(acc, t.p[k], wgmma_desc(st.big + k * 1024, kBox * 2), k > 0);
+    wgmma_commit();
+    wgmma_wait<0>();
+    t.release();
+#pragma unroll
+    for (int j = 0; j < kHalf / 2; ++j) squares[j / 2 % 2] += acc[j] * acc[j];
+}
+
+// acc: from x to where F starts.
+PTX_INLINE void start(const Consumer& t, float (&acc)[kHalf / 2], int half) {
+#pragma unroll
+    for (int j = 0; j < kHalf / 8; ++j) {
+        const float2 gain = two(t.s->gain, half * kHalf + t.column(j)), offset = two(t.s->offset, half * kHalf + t.column(j));
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            float &x = acc[4 * j + 2 * i], &y = acc[4 * j + 2 * i + 1];
+            x = x * t.r[i] * gain.x + offset.x, y = y * t.r[i] * gain.y + offset.y;
+        }
+    }
+}
+
+// x sigmoid(1.702 x), by 2 sigmoid(z) = 1 + tanh(z / 2)
+PTX_INLINE float quick_gelu_fast(float x) { return x * (0.5f + 0.5f * tanh_approx(0.851f * x)); }
+
+// acc += QuickGELU(r (A U) + c) W2^T, 64 hidden units at a time.
+PTX_INLINE void feed_forward(Consumer& t, float (&acc)[kHalf / 2], int chunks) {
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+        const Stage& st = t.arrived();
+        float x[32];
+        wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < 4; ++k) wgmma_bf16<64, Major::mn>(x, t.p[k], wgmma_desc(st.small + k * 1024), k > 0);
+        wgmma_commit();
+        wgmma_wait<0>();
+        unsigned h[4][4];
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+            const float2 c = two(t.s->c, chunk * 64 + t.column(j));
+#pragma unroll
+            for (int i = 0; i < 2; ++i)
+                h[j / 2][j % 2 * 2 + i] = pack_bf16(quick_gelu_fast(x[4 * j + 2 * i] * t.r[i] + c.x), quick_gelu_fast(x[4 * j + 2 * i + 1] * t.r[i] + c.y));
+        }
+        wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < 4; ++k) wgmma_bf16<kHalf, Major::k>(acc, h[k], wgmma_desc(st.big + k * 16), true);
+        wgmma_commit();
+        wgmma_wait<0>();
+        t.release();
+    }
+}
+
+// Mean of each row over this half, and the sum of squares about it.
+PTX_INLINE void moments(const float (&acc)[kHalf / 2], float (&mean)[2], float (&m2)[2]) {
+    float sum[2] = {};
+#pragma unroll
+    for (int j = 0; j < kHalf / 2; ++j) sum[j / 2 % 2] += acc[j];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) mean[i] = quad_sum(sum[i]) / kHalf, m2[i] = 0;
+#pragma unroll
+    for (int j = 0; j < kHalf / 2; ++j) m2[j / 2 % 2] += (acc[j] - mean[j / 2 % 2]) * (acc[j] - mean[j / 2 % 2]);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) m2[i] = quad_sum(m2[i]);
+}
+
+// The warp's maxima of eight columns of LN6(F): y[2 i + e] is row i, column e of this thread's.
+PTX_INLINE void pool(const Consumer& t, const float (&y)[4], int col, const float (&mean)[2], const float (&rstd)[2], const bool (&inside)[2]) {
+    const float2 gamma = two(t.s->gamma6, col), beta = two(t.s->beta6, col);
+    float2 top = make_float2(-INFINITY, -INFINITY);
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+        if (inside[i]) {
+            top.x = fmaxf(top.x, (y[2 * i] - mean[i]) * rstd[i] * gamma.x + beta.x);
+            top.y = fmaxf(top.y, (y[2 * i + 1] - mean[i]) * rstd[i] * gamma.y + beta.y);
+        }
+#pragma unroll
+    for (int d = 4; d < 32; d *= 2) top.x = fmaxf(top.x, __shfl_xor_sync(kAllLanes, top.x, d)), top.y = fmaxf(top.y, __shfl_xor_sync(kAllLanes, top.y, d));
+    float* best = &t.s->best[t.group * 4 + t.warp][col];
+    if (t.lane < 4) best[0] = fmaxf(best[0], top.x), best[1] = fmaxf(best[1], top.y);
+}
+
+// A tile of 64 rows; `rows` of the image are left from its first on.
+PTX_INLINE void consume_tile(Consumer& t, int taken, int rows, int chunks) {
+    float acc[kHalf / 2], squares[2] = {}, unused[2];
+    look(t, taken);
+    values(t, acc, squares);
+    values(t, acc, squares);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) t.r[i] = rsqrtf(quad_sum(squares[i]) / kC + t.a.eps);
+    start(t, acc, 0);
+    feed_forward(t, acc, chunks);
+    moments(acc, t.mean, t.m2);
+    unsigned(*stash)[128] = t.s->stash[t.group];
+#pragma unroll
+    for (int j = 0; j < kHalf / 4; ++j) stash[j][threadIdx.x % 128] = pack_bf16(acc[2 * j], acc[2 * j + 1]);
+    values(t, acc, unused);
+    start(t, acc, 1);
+    feed_forward(t, acc, chunks);
+
+    float mean[2], m2[2], rstd[2];
+    moments(acc, mean, m2);
+    bool inside[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {  // both halves together (Chan et al., 1983)
+        const float apart = mean[i] - t.mean[i];
+        mean[i] = 0.5f * (mean[i] + t.mean[i]);
+        rstd[i] = rsqrtf((m2[i] + t.m2[i] + apart * apart * (kHalf / 2)) / kC + t.a.eps);
+        inside[i] = t.warp * 16 + t.lane / 4 + 8 * i < rows;
+    }
+#pragma unroll
+    for (int j = 0; j < kHalf / 8; ++j) {
+        const float high[4] = {acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]};
+        pool(t, high, kHalf + t.column(j), mean, rstd, inside);
+        const unsigned w0 = stash[2 * j][threadIdx.x % 128], w1 = stash[2 * j + 1][threadIdx.x % 128];
+        const float low[4] = {__uint_as_float(w0 << 16), __uint_as_float(w0 & 0xffff0000u), __uint_as_float(w1 << 16), __uint_as_float(w1 & 0xffff0000u)};
+        pool(t, low, t.column(j), mean, rstd, inside);
+    }
+}
+
+PTX_INLINE void consume(Smem* s, const VsrPoolArgs& a, int units) {
+    Consumer t{s, a, int(threadIdx.x) / 128 - 1, int(threadIdx.x) / 32 % 4, int(threadIdx.x) % 32, 0, {}, {}, {}, {}};
+    const int chunks = int(a.u.cols) / 64;
+    for (int n = blockIdx.x; n < units; n += gridDim.x) {
+        const Unit u = unit_at(a, n);
+        const Place own = place(a, n, t.group);
+        for (int c = t.lane; c < kC; c += 32) s->best[t.group * 4 + t.warp][c] = -INFINITY;
+        __syncwarp();  // the warp's row is there
+        for (int tile = 0; tile < u.tiles; ++tile) consume_tile(t, u.prompts, own.len - tile * 64, chunks);
+        named_barrier_sync(1 + t.group, 128);  // the four warps have their maxima
+        const int col = int(threadIdx.x) % 128 * 4;
+        Vec<float, 4> top = *reinterpret_cast<const Vec<float, 4>*>(&s->best[t.group * 4][col]);
+        for (int w = 1; w < 4; ++w)
+            for (int i = 0; i < 4; ++i) top[i] = fmaxf(top[i], s->best[t.group * 4 + w][col + i]);
+        if (own.pair >= 0) emit<4>(a.t, std::int64_t(own.pair) * kC + col, top);
+        named_barrier_sync(1 + t.group, 128);  // they are read: the next unit may begin
+    }
+}
+
+// What every tile needs of the weights, as f32.
+PTX_INLINE void keep_vectors(Smem* s, const VsrPoolArgs& a) {
+    for (int i = threadIdx.x; i < int(a.c.cols); i += kThreads) s->c[i] = read_one(a.c, i);
+    for (int i = threadIdx.x; i < kC; i += kThreads) {
+        s->gain[i] = a.residual ? read_one(a.gamma5, i) : 0.f;
+        s->offset[i] = read_one(a.b2, i) + (a.residual ? read_one(a.beta5, i) : 0.f);
+        s->gamma6[i] = read_one(a.gamma6, i), s->beta6[i] = read_one(a.beta6, i);
+    }
+}
+
+__global__ __launch_bounds__(kThreads, 1) void vsr_pool_kernel(const __grid_constant__ Maps m, const __grid_constant__ VsrPoolArgs a) {
+    GPU_DYN_SHARED(Smem, s);
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < kStages; ++i) mbar_init(&s->full[i], 1), mbar_init(&s->empty[i], kPairs * 4);
+        fence_mbar_init();
+    }
+    keep_vectors(s, a);
+    __syncthreads();  // barriers and vectors exist for everyone
+    const int units = int(a.units.rows);
+    if (threadIdx.x < 128) {
+        setmaxnreg_dec<40>();
+        if (threadIdx.x == 0) produce(s, m, a, units);
+    } else {
+        setmaxnreg_inc<232>();
+        consume(s, a, units);
+    }
+}
+
+}  // namespace
+
+bool vsr_pool_fits(const VsrPoolArgs& a) {
+    const std::int64_t hidden = a.u.cols;
+    return a.q.dtype == DType::bf16 && chip().hopper && hopper_was_built() && a.q.cols == kC && a.heads == kHeads && a.slots == kSlots &&
+           hidden % 64 == 0 && hidden > 0 && smem_bytes(hidden) <= chip().smem;
+}
+
+void vsr_pool(const VsrPoolArgs& a) {
+    ENG_CHECK(vsr_pool_fits(a), "vsr_pool", "q ", a.q.rows, "x", a.q.cols, " with ", a.heads, " heads, ", a.slots, " slots, ", a.u.cols, " hidden units");
+    const auto map = [](const View& v, int box) { return make_tensor_map_bf16(static_cast<const bf16*>(v.p), int(v.rows), int(v.cols), box, 64); };
+    const Maps m{map(a.q, 64), map(a.k, kSlots), map(a.v, 64), map(a.u, 64), map(a.w2, kHalf)};
+    const unsigned blocks = unsigned(std::min<std::int64_t>(a.units.rows, chip().sms));
+    launch<vsr_pool_kernel>({dim3(blocks), dim3(kThreads), smem_bytes(a.u.cols)}, m, a);
+}
+
+}  // namespace eng::cuda
