@@ -154,7 +154,21 @@ TEST(Image, OtherFilesAreNamedForWhatTheyAre) {
 TEST(Image, AForgedSizeIsAnError) {
     std::string bytes = eng::read_file(images / "rgb.bmp");
     for (const int offset : {18, 22}) bytes.replace(offset, 4, std::string("\xff\xff\xff\x00", 4));
-    EXPECT_MENTIONS(error_of([&] { decode_image(std::as_bytes(std::span(bytes)), "x.bmp"); }), "x.bmp: not a picture");
+    EXPECT_MENTIONS(error_of([&] { decode_image(std::as_bytes(std::span(bytes)), "x.bmp"); }), "x.bmp: the picture is cut short: the BMP claims 16777215x16777215 pixels");
+    bytes.replace(22, 4, std::string("\xd6\xff\xff\xff", 4));  // 42 rows, the top one first: once decoded as black for 20 seconds
+    EXPECT_MENTIONS(error_of([&] { decode_image(std::as_bytes(std::span(bytes)), "x.bmp"); }), "claims 16777215x42 pixels");
+}
+
+TEST(Image, ABmpMayHaveItsTopRowFirst) {
+    std::string bytes = eng::read_file(images / "rgb.bmp");
+    const Image up = decode_image(std::as_bytes(std::span(bytes)), "x.bmp");
+    const std::int32_t height = -up.height;
+    bytes.replace(22, 4, std::string(reinterpret_cast<const char*>(&height), 4));
+    const Image down = decode_image(std::as_bytes(std::span(bytes)), "x.bmp");
+    ASSERT_EQ(down.height, up.height);
+    for (int y = 0; y < up.height; ++y)
+        EXPECT_TRUE(std::equal(up.rgb.begin() + 3 * up.width * y, up.rgb.begin() + 3 * up.width * (y + 1), down.rgb.begin() + 3 * up.width * (up.height - 1 - y))) << y;
+    EXPECT_MENTIONS(error_of([&] { decode_image(std::as_bytes(std::span(bytes)), "x.bmp", 100); }), "claims 24x");
 }
 
 TEST(Image, ExtensionsInAnyCase) {

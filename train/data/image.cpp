@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -94,11 +95,28 @@ void check_png(Bytes b, const std::string& name) {
     eng::fail("image", name, ": the picture is cut short: the PNG's ", b.size(), " bytes hold no end chunk");
 }
 
+template <class T> T little_endian(Bytes b, size_t i) {
+    T v;
+    std::memcpy(&v, b.data() + i, sizeof v);
+    return v;
+}
+
+// stb_image takes what is missing for black, however much it is, so the rows are counted here. The size in the file's header
+// is 0 in some writers' files; a negative height means that the top row comes first.
 void check_bmp(Bytes b, const std::string& name) {
-    uint32_t wanted = 0;  // little endian, right after the magic; 0 in some writers' files
-    if (b.size() >= 6) std::memcpy(&wanted, b.data() + 2, sizeof wanted);
-    ENG_CHECK(b.size() >= std::max(wanted, 26u), "image", name, ": the picture is cut short: the BMP wants ",
-              std::max(wanted, 26u), " bytes, the file has ", b.size());
+    const int64_t size = int64_t(b.size());
+    const auto want = [&](int64_t bytes) {
+        ENG_CHECK(size >= bytes, "image", name, ": the picture is cut short: the BMP wants ", bytes, " bytes, the file has ", size);
+    };
+    want(26);
+    want(little_endian<uint32_t>(b, 2));
+    const bool old = little_endian<uint32_t>(b, 14) == 12;
+    if (!old) want(54);
+    const int64_t width = old ? little_endian<uint16_t>(b, 18) : little_endian<int32_t>(b, 18), height = old ? little_endian<uint16_t>(b, 20) : little_endian<int32_t>(b, 22);
+    const int64_t row = (width * little_endian<uint16_t>(b, old ? 24 : 28) + 31) / 32 * 4, first = little_endian<uint32_t>(b, 10);
+    want(first);
+    ENG_CHECK(row <= 0 || std::abs(height) <= (size - first) / row, "image", name, ": the picture is cut short: the BMP claims ", width, "x", std::abs(height),
+              " pixels, which its ", size, " bytes have no room for");
 }
 
 using Pixels = std::unique_ptr<stbi_uc, void (*)(void*)>;
@@ -134,7 +152,7 @@ Image decode_image(Bytes bytes, const std::string& name, int64_t pixel_limit) {
     if (has_magic(bytes, png_magic) && bytes.size() >= 24)  // stb_image has no words of its own for this
         if (const int64_t w = big_endian(bytes, 16), h = big_endian(bytes, 20); w * h > pixel_limit) undecodable("it claims ", w, "x", h, " pixels");
     if (!stbi_info_from_memory(data, size, &width, &height, &channels)) undecodable(stbi_failure_reason());
-    if (int64_t{width} * height > pixel_limit) undecodable("it claims ", width, "x", height, " pixels");
+    if (int64_t{width} * std::abs(int64_t{height}) > pixel_limit) undecodable("it claims ", width, "x", height, " pixels");
     const Pixels pixels = decode(bytes, width, height);
     if (!pixels) undecodable(stbi_failure_reason());
     return {width, height, {pixels.get(), pixels.get() + size_t(3) * width * height}};
