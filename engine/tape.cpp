@@ -80,6 +80,13 @@ Grad Backward::grad(int i) const {
     return {slot, Mode::write};
 }
 
+bool Backward::hand_over(int i) const {
+    const Route& in = node_.in[i];
+    if (in.value < 0 || tape_.grads_[in.value].defined() || in.dtype != gout.dtype() || !gout.sole()) return false;
+    tape_.grads_[in.value] = gout.view(in.shape);
+    return true;
+}
+
 namespace {
 
 template <class F> void each_param(const Node& n, F&& f) {

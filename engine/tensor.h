@@ -54,6 +54,7 @@ public:
           dtype_(dtype) {}
 
     bool defined() const { return storage_ != nullptr; }
+    bool sole() const { return storage_.use_count() == 1; }  // no other handle shares the memory
     const Shape& shape() const { return shape_; }
     DType dtype() const { return dtype_; }
     Arena& arena() const { return *storage_->home; }

@@ -7,13 +7,12 @@ void check_same(const char* op, const Tensor& a, const Tensor& b) {
     ENG_CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), op, a.shape(), " ", name_of(a.dtype()), " and ",
               b.shape(), " ", name_of(b.dtype()), " should be alike");
 }
-void pass_on(Backward& b, int input, double s) { run_scale(b.gout.device(), {in(b.gout), out(b.grad(input)), s}); }
 
 Tensor scaled(const char* op, const Tensor& x, DType to, double s) {
     const Tensor y = x.like(x.shape(), to);
     run_scale(x.device(), {in(x), out(y), s});
     if (!wants_grad({&x})) return y;
-    return Tape::recording->record(op, {x}, y, {}, s, [](Backward& b) { pass_on(b, 0, b.attrs<double>()); });
+    return Tape::recording->record(op, {x}, y, {}, s, [](Backward& b) { run_scale(b.gout.device(), {in(b.gout), out(b.grad(0)), b.attrs<double>()}); });
 }
 
 }  // namespace
@@ -24,8 +23,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
     run_add(a.device(), {in(a), in(b), out(y)});
     if (!wants_grad({&a, &b})) return y;
     return Tape::recording->record("add", {a, b}, y, {}, 0, [](Backward& k) {
-        for (int i = 0; i < 2; ++i)
-            if (k.needs(i)) pass_on(k, i, 1);
+        pass_on(k, 0), pass_on(k, 1);
     });
 }
 

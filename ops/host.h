@@ -11,6 +11,10 @@ inline View in(const Tensor& t) {
 }
 inline Out out(const Tensor& t) { return {in(t), Mode::write}; }
 inline Out out(const Grad& g) { return g.mode == Mode::skip ? Out{{}, Mode::skip} : Out{in(g.t), g.mode}; }
+// The gradient of input i is gout itself, which the rule has no more use for.
+inline void pass_on(Backward& b, int i) {
+    if (b.needs(i) && !b.hand_over(i)) run_scale(b.gout.device(), {in(b.gout), out(b.grad(i)), 1});
+}
 // Columns [first, first+count) of every row.
 inline View columns(View v, std::int64_t first, std::int64_t count) {
     if (!v.p) return v;

@@ -34,7 +34,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor
     if (!wants_grad({&x, &w, &bias, &residual})) return y;
     return Tape::recording->record("linear", {x, w, bias, residual}, y, {x, w}, 0, [](Backward& b) {
         linear_backward(b, b.gout, b.saved(0), b.saved(1));
-        if (b.needs(3)) run_scale(b.gout.device(), {in(b.gout), out(b.grad(3)), 1});
+        pass_on(b, 3);
     });
 }
 
@@ -81,7 +81,7 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
         through.gate = in(pre);
         run_gemm(d, through);
         linear_backward(b, g, b.saved(0), b.saved(1));
-        if (b.needs(5)) run_scale(d, {in(b.gout), out(b.grad(5)), 1});
+        pass_on(b, 5);
     });
 }
 

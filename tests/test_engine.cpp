@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/rng.h"
+#include "engine/transfer.h"
+#include "ops/kernels.h"
 #include "tests/check.h"
 #include "tests/errors.h"
 
@@ -142,6 +144,26 @@ TEST(Numerics, NamesTheFirstOpThatIsNotFinite) {
     Tape::check_numerics = false;
     EXPECT_EQ(what.rfind("add: the first output that is not finite", 0), 0u) << what;
     EXPECT_NE(what.find("[in head]"), std::string::npos) << what;
+}
+
+// A residual's gradient is the output's: it goes on without a copy, but for the seed, which belongs to the caller.
+TEST(Tape, GradientsAreHandedOverAndTheSeedIsLeftAlone) {
+    Arena arena;
+    const Tensor x = random_normal(arena, {7, 16}, DType::f32, 1), w = random_normal(arena, {16, 16}, DType::f32, 2), seed = random_normal(arena, {7, 16}, DType::f32, 3);
+    const Tensor before = seed.like();
+    copy(before, seed);
+    Tape tape;
+    Recording on(&tape);
+    const Tensor leaf = tape.leaf(x);
+    Tensor h = leaf;
+    for (int i = 0; i < 4; ++i) h = linear(quick_gelu(h), w, {}, h);
+    h = add(h, h);
+    long& copies = kernel_calls[int(KernelId::scale)];
+    const long already = copies;
+    tape.backward(h, seed);
+    EXPECT_EQ(copies - already, 2) << "the seed's two";
+    EXPECT_TRUE(same_bits(seed, before));
+    EXPECT_TRUE(tape.take(leaf).defined());
 }
 
 TEST(Tape, HundredThousandNodesWithoutRecursion) {
