@@ -3,6 +3,7 @@
 same weights, features, cached sides and blocks of pairs.
 
     bench/all_pairs.py build/bench_all_pairs [PRESET f32|bf16 cpu|cuda QUERIES IMAGES TEXT_BLOCK IMAGE_BLOCK]
+    bench/all_pairs.py --record build/bench_all_pairs      both types on this CPU, into bench/results/cpu-all-pairs.json
     bench/all_pairs.py --twin FOLDER DTYPE DEVICE          the PyTorch side of a dumped run
 
 The defaults are CUHK-PEDES' test split on a GPU. Smaller runs print what the whole would take, marked as extrapolated."""
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import machine
 
 QUERIES, GALLERY = 6156, 3074
 
@@ -62,13 +65,7 @@ def twin(folder, dtype, device):
                       "peak_GB": torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else None}))
 
 
-def main():
-    if len(sys.argv) == 5 and sys.argv[1] == "--twin":
-        return twin(*sys.argv[2:])
-    ours = sys.argv[1] if len(sys.argv) > 1 else "build/bench_all_pairs"
-    args = sys.argv[2:] or ["vit-b16", "bf16", "cuda", str(QUERIES), str(GALLERY), "32", "64"]
-    if len(args) != 7:
-        sys.exit(__doc__)
+def beside(ours, args):
     best = {}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([ours, *args, folder], check=True, stdout=subprocess.DEVNULL)
@@ -81,7 +78,22 @@ def main():
     if not gap < allowed:
         sys.exit(f"bench/all_pairs.py: a score differs by {gap}: the two do not compute the same")
     print(json.dumps(best["ours"]), json.dumps(best["torch"]), sep="\n")
-    print(f"{' '.join(args)}: ours {best['ours']['pairs_per_s']:.0f} pairs/s, torch {best['torch']['pairs_per_s']:.0f}; {best['torch']['scores_s'] / best['ours']['scores_s']:.2f}x faster")
+    print(f"{' '.join(args)}: ours {best['ours']['pairs_per_s']:.0f} pairs/s, torch {best['torch']['pairs_per_s']:.0f}; {best['torch']['scores_s'] / best['ours']['scores_s']:.2f}x faster", flush=True)
+    return best
+
+
+def main():
+    if len(sys.argv) == 5 and sys.argv[1] == "--twin":
+        return twin(*sys.argv[2:])
+    if len(sys.argv) == 3 and sys.argv[1] == "--record":
+        record = machine.record()
+        record |= {"results": [beside(sys.argv[2], ["vit-b16", dtype, "cpu", "32", "64", "32", "64"]) for dtype in ("bf16", "f32")], "load_after": os.getloadavg()}
+        return (machine.RESULTS / "cpu-all-pairs.json").write_text(json.dumps(record, indent=1) + "\n")
+    ours = sys.argv[1] if len(sys.argv) > 1 else "build/bench_all_pairs"
+    args = sys.argv[2:] or ["vit-b16", "bf16", "cuda", str(QUERIES), str(GALLERY), "32", "64"]
+    if len(args) != 7:
+        sys.exit(__doc__)
+    beside(ours, args)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ process's own CPU time, so that a busy machine only costs its caches; with more 
 import argparse
 import array
 import ctypes as C
-import datetime
 import json
 import os
 import random
@@ -20,9 +19,9 @@ import sys
 import time
 from pathlib import Path
 
+import machine
 import table
 
-ROOT = Path(__file__).resolve().parent.parent
 # y [m,n] of ViT-B/16 at batch 8 and of its texts; one square.
 PRODUCTS = ["1544x768x768", "1544x2304x768", "1544x3072x768", "1544x768x3072", "576x1536x512", "576x2048x512", "2048x2048x2048"]
 ATTENTION = ["8x193x12x64", "128x9x8x64"]  # sequences x length x heads x width
@@ -144,15 +143,12 @@ def main():
         peer = {"ours": ours, "openblas": openblas, "torch": torch_}[sys.argv[2]]
         return print(json.dumps(peer(sys.argv[3], int(sys.argv[4]), sys.argv[5])))
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("--build", default=str(ROOT / "build"))
+    a.add_argument("--build", default=str(machine.ROOT / "build"))
     a.add_argument("--threads", default="1,2")
     a.add_argument("--rounds", type=int, default=3)
     a.add_argument("--out", default="")
     o = a.parse_args()
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown")
-    record = {"date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}", "git": git, "cpu": cpu, "cores": os.cpu_count(), "command": " ".join(sys.argv), "load_before": os.getloadavg(),
-              "unit": "least milliseconds of all rounds; spread: of the rounds' leasts, relative", "results": [], "lacking": {}}
+    record = machine.record() | {"unit": "least milliseconds of all rounds; spread: of the rounds' leasts, relative", "results": [], "lacking": {}}
     for threads in map(int, o.threads.split(",")):
         for dtype, peers in PEERS.items():
             runs = {p: [] for p in peers}
@@ -170,7 +166,7 @@ def main():
                 rates = ", ".join(f"{p} {table.work_of(what) / t / 1e6:.0f}" for p, t in ms.items())
                 print(f"{threads} thread{'s' * (threads > 1)} {dtype:<4} {what:<22} GFLOP/s: {rates}", flush=True)
     record["load_after"] = os.getloadavg()
-    path = Path(o.out or ROOT / "bench" / "results" / f"cpu-{datetime.datetime.now(datetime.timezone.utc):%Y%m%d}-{git[:7]}.json")
+    path = Path(o.out or machine.RESULTS / f"cpu-{record['date'][:10].replace('-', '')}-{record['git'][:7]}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
     for p, why in record["lacking"].items():

@@ -18,12 +18,19 @@ MadeUpStep::MadeUpStep(const Config& c, eng::Device device)
       optimizer_(model_.params(), weights_, {0.9f, 0.98f, 1e-8f, 0.05f, 1, 0}),
       pixels_(eng::upload(weights_, {c.train.batch, c.model.image.height, c.model.image.width, 3}, batch_.pixels)) {}
 
+Tensor MadeUpStep::step_pixels() const {
+    const Tensor pixels(step_, pixels_.shape(), pixels_.dtype());
+    eng::copy(pixels, pixels_);
+    return pixels;
+}
+
+void MadeUpStep::encode_images() const { model_.encode_images(step_pixels()); }
+void MadeUpStep::encode_texts() const { model_.encode_texts(to_texts(step_, batch_)); }
+
 Tensor MadeUpStep::forward_and_back() {
     eng::Tape tape;
     eng::Recording on(&tape);
-    const Tensor pixels(step_, pixels_.shape(), pixels_.dtype());  // intermediate results are made beside the input
-    eng::copy(pixels, pixels_);
-    const LossParts loss = model_.loss(pixels, {}, to_texts(step_, batch_), batch_.labels);
+    const LossParts loss = model_.loss(step_pixels(), {}, to_texts(step_, batch_), batch_.labels);
     tape.backward(loss.total, eng::upload_as(step_, {1}, {1}, loss.total.dtype()));
     return loss.total.detach();
 }

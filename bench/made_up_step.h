@@ -12,6 +12,9 @@ public:
     double backward();
     // A whole step. The loss stays where it is.
     void run();
+    // The encoders alone, forward, with nothing kept for a gradient.
+    void encode_images() const;
+    void encode_texts() const;
     // weights.safetensors, pixels.safetensors, batch.json (with the loss of these weights) for another implementation.
     void dump(const std::string& folder);
     Scvd& model() { return model_; }
@@ -20,9 +23,11 @@ public:
 
 private:
     Tensor forward_and_back();
+    Tensor step_pixels() const;  // in the step's memory: intermediate results are made beside the input
     Config config_;
     MadeUpBatch batch_;
-    eng::Arena weights_, step_;
+    eng::Arena weights_;
+    mutable eng::Arena step_;
     Scvd model_;
     eng::AdamW optimizer_;
     Tensor pixels_;  // stays on the device, as an epoch's pictures would

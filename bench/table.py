@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import count
+import machine
 import sources
 
 HERE = Path(__file__).resolve().parent
@@ -143,7 +144,7 @@ def cpu_table():
     if not r:
         return "Not measured."
     names = list(dict.fromkeys(p for x in r["results"] for p in x["ms"]))
-    out = [f"{r['cpu']}, {r['cores']} cores, {r['date']}, commit {r['git'][:7]}, load {r['load_before'][0]:.0f} to {r['load_after'][0]:.0f} from other jobs. `{r['command']}`", "",
+    out = [machine.headline(r), "",
            "| threads | type | what | " + " | ".join(names) + " | widest spread |", "|---|---|---|" + "---|" * (len(names) + 1)]
     for x in r["results"]:
         rate = lambda p: f"{work_of(x['what']) / x['ms'][p] / 1e6:.0f}" if p in x["ms"] else "-"
@@ -161,11 +162,25 @@ def all_pairs_table():
     r = newest("cpu-all-pairs.json")
     if not r:
         return "Not measured."
-    out = [f"{r['cpu']}, {r['cores']} cores, {r['date']}, commit {r['git']}; {r['busy']}. `{r['command']}`", "",
+    out = [machine.headline(r), "",
            "| type | ours, pairs/s | PyTorch, pairs/s | ratio | largest difference of a score | all 18.9 M pairs, ours, extrapolated |", "|---|---|---|---|---|---|"]
     for x in r["results"]:
         a, b = x["ours"], x["torch"]
         out.append(f"| {a['dtype']} | {a['pairs_per_s']:.0f} | {b['pairs_per_s']:.0f} | {a['pairs_per_s'] / b['pairs_per_s']:.2f} | {b['largest_difference']:.1e} | {a['all_pairs_s_extrapolated'] / 3600:.0f} h |")
+    return "\n".join(out)
+
+
+def cpu_steps_table():
+    """bench/torch_step.py's record."""
+    r = newest("cpu-steps.json")
+    if not r:
+        return "Not measured."
+    out = [machine.headline(r), "", "| preset, batch | type | what | ours, ms | PyTorch, ms | ratio | memory, ours, MB | memory, PyTorch, MB |", "|---|---|---|---|---|---|---|---|"]
+    for x in r["results"]:
+        for part in ("step", "images", "texts"):
+            us, them = (x[who]["ms"][part]["median"] for who in ("ours", "torch"))
+            memory = f"{x['ours']['peak_MB']:.0f} | {x['torch']['peak_MB']:.0f}" if part == "step" else "- | -"
+            out.append(f"| {x['preset']}, {x['batch']} | {x['dtype']} | {part} | {us:.0f} | {them:.0f} | {them / us:.2f} | {memory} |")
     return "\n".join(out)
 
 
@@ -187,7 +202,7 @@ def write_docs(lines, goals):
     work = "\n\n".join(f"Batch {B}:\n\n" + count.table(count.training_step(c, B), 788e12, 4.3e12) for B in (64, 128))
     measured = row_table(gpu) if any(l["type"] == "row" and "ms" in l for l in gpu) else "No GPU has run them yet."
     path.write_text(fill(path.read_text(), {"work": work, "kernels": kernel_table(gpu, goals), "rows": measured, "step": step_table(gpu, goals),
-                                          "all pairs on a CPU": all_pairs_table(), "CPU": cpu_table()}))
+                                          "all pairs on a CPU": all_pairs_table(), "CPU": cpu_table(), "steps on a CPU": cpu_steps_table()}))
     print(path)
 
 
