@@ -4,7 +4,7 @@
     ptxas_table.py OBJECT_FOLDER SOURCE_FOLDER TABLE
 
 Writes the table and fails when a kernel spills registers, unless its .cu file says so with a header line
-"// Spills   ..." that gives the reason."""
+"// Spills   ..." that gives the reason; and when ptxas put waits of its own between wgmmas, which it calls an "info"."""
 import pathlib
 import re
 import subprocess
@@ -35,7 +35,10 @@ def demangle(names):
 rows, failures = [], []
 for file in sorted(objects.rglob("*.cu.o.ptxas")):
     source = file.name.removesuffix(".o.ptxas")
-    found = list(entries(file.read_text()))
+    text = file.read_text()
+    found = list(entries(text))
+    for code, name in sorted(set(re.findall(r"\((C75\d\d)\)[^\n]*w(?:gmma|arpgroup)[^\n]*function '(\w+)'", text))):
+        failures.append(f"{source}: ptxas runs wgmmas of {demangle([name])[0]} one after the other ({code})")
     promise = not re.search(r"^// Spills ", (sources / source).read_text(), re.M)
     for (_, arch, p), name in zip(found, demangle([f[0] for f in found])):
         rows.append((source, name, arch, p))

@@ -21,13 +21,15 @@ struct Trial {
     DType out = DType::f32;
     bool bias = false, residual = false, gelu = false, accumulate = false, gate = false;
     int splits = 0, shift = 0;  // shift: elements by which the operands miss the alignment of an allocation
+    int width = 0;              // of hopper's tiles, 0: as the kernel chooses
     DType in() const { return kernel == GemmKernel::simt ? DType::f32 : DType::bf16; }
 };
 std::ostream& operator<<(std::ostream& os, const Trial& t) {
     const char* names[] = {"simt", "mma", "hopper"};
     return os << names[int(t.kernel)] << " " << t.m << "x" << t.n << "x" << t.k << (t.ta ? " T" : " N") << (t.tb ? "T" : "N") << " to "
               << name_of(t.out) << (t.bias ? " bias" : "") << (t.residual ? " residual" : "") << (t.gelu ? " gelu" : "")
-              << (t.accumulate ? " accumulate" : "") << (t.gate ? " gate" : "") << ", splits " << t.splits << ", shift " << t.shift;
+              << (t.accumulate ? " accumulate" : "") << (t.gate ? " gate" : "") << ", splits " << t.splits << ", shift " << t.shift
+              << ", width " << t.width;
 }
 
 using Numbers = std::vector<double>;
@@ -83,7 +85,7 @@ protected:
         g.c = {c.view, t.accumulate ? Mode::accumulate : Mode::write};
         g.pre = {pre.view, t.gelu ? Mode::write : Mode::skip};
         if (!cuda::can_run(t.kernel, g)) return -1;
-        cuda::run_gemm_kernel(t.kernel, g, t.splits);
+        cuda::run_gemm_kernel(t.kernel, g, t.splits, t.width);
         ++trials;
 
         const Numbers got = download_wide(c.all), kept = download_wide(pre.all);
@@ -120,6 +122,7 @@ protected:
 };
 
 const GemmKernel kernels[] = {GemmKernel::simt, GemmKernel::mma, GemmKernel::hopper};
+const int widths[] = {256, 192, 128};  // of hopper's tiles
 
 TEST_F(Gemm, OddShapesInEveryLayout) {
     const int shapes[][3] = {{1, 1, 1}, {1, 193, 31}, {3, 31, 257}, {31, 3, 193}, {193, 1, 31}, {65, 257, 3}, {193, 193, 1}, {257, 65, 31}, {31, 65, 193}};
@@ -131,13 +134,34 @@ TEST_F(Gemm, OddShapesInEveryLayout) {
 
 // The emulated card has two multiprocessors: these take several rounds of tiles, and more steps than there are stages.
 TEST_F(Gemm, LargerThanOneTileInEveryLayout) {
-    for (const auto kernel : kernels)
+    for (const auto kernel : {GemmKernel::simt, GemmKernel::mma})
         for (int layout = 0; layout < 4; ++layout) {
-            exact({kernel, 136, 264, 200, bool(layout & 1), bool(layout & 2)});  // hopper: 128 x 192
-            exact({kernel, 648, 72, 456, bool(layout & 1), bool(layout & 2)});   // 128 x 128
+            exact({kernel, 136, 264, 200, bool(layout & 1), bool(layout & 2)});
+            exact({kernel, 648, 72, 456, bool(layout & 1), bool(layout & 2)});
         }
-    for (int layout = 0; layout < 4; ++layout) exact({GemmKernel::hopper, 256, 512, 328, bool(layout & 1), bool(layout & 2)});  // 128 x 256
-    EXPECT_EQ(trials, 3 * 4 * 2 + 4);
+    for (const int width : widths)
+        for (int layout = 0; layout < 4; ++layout) {
+            Trial t{GemmKernel::hopper, 264, 392, 456, bool(layout & 1), bool(layout & 2)};
+            t.width = width, exact(t);
+        }
+    EXPECT_EQ(trials, 2 * 4 * 2 + 3 * 4);
+}
+
+// Tiles of 192 and 128 columns are stored under the next one, a strip of 32 columns for each step of k: one tile a block, an
+// odd and an even number, fewer steps than strips, as many, and more; the same of parts of k.
+TEST_F(Gemm, HopperStoresATileUnderTheNext) {
+    struct Work { int tiles, steps, splits; };
+    const Work works[] = {{1, 1, 1}, {1, 7, 1}, {2, 1, 1}, {2, 6, 1}, {3, 1, 1}, {3, 2, 1}, {3, 4, 1}, {3, 7, 1},
+                          {4, 5, 1}, {5, 3, 1}, {6, 1, 1}, {7, 6, 1}, {2, 7, 3}, {3, 8, 2}, {3, 9, 3}};
+    int i = 0;
+    for (const int width : widths)
+        for (const Work& w : works) {
+            const bool ta = ++i & 1, tb = i & 2;
+            Trial t{GemmKernel::hopper, w.tiles * 128 - 56, width - (tb ? 29 : 24), w.steps * 64 - 24, ta, tb};
+            t.bias = i % 3, t.residual = i % 4 == 0, t.accumulate = i % 5 == 0;
+            t.splits = w.splits, t.width = width, exact(t);
+        }
+    EXPECT_EQ(trials, 3 * 15);
 }
 
 TEST_F(Gemm, HopperTakesEveryExtentThatTmaAllows) {
@@ -150,21 +174,26 @@ TEST_F(Gemm, HopperTakesEveryExtentThatTmaAllows) {
 }
 
 TEST_F(Gemm, Epilogues) {
-    for (const auto kernel : kernels)
-        for (const DType out : {DType::f32, DType::bf16})
-            for (const int n : {72, 67}) {  // whole 16 bytes a row, and not
-                if (kernel == GemmKernel::simt && out == DType::bf16) continue;
-                Trial t{kernel, 77, n, 40, false, true, out};
-                t.bias = true, expect(t);
-                t.residual = true, expect(t);
-                t.accumulate = true, expect(t);
-                t.residual = t.accumulate = false, t.gelu = true, expect(t);
-                t.gelu = false, t.gate = true;
-                EXPECT_LE(worst(t, normal), 1) << t;
-                t.splits = 3, t.k = 392;
-                EXPECT_LE(worst(t, normal), 1) << t;
+    const auto every = [&](Trial t) {
+        t.bias = true, expect(t);
+        t.residual = true, expect(t);
+        t.accumulate = true, expect(t);
+        t.residual = t.accumulate = false, t.gelu = true, expect(t);
+        t.gelu = false, t.gate = true;
+        EXPECT_LE(worst(t, normal), 1) << t;
+        t.splits = 3, t.k = 392;
+        EXPECT_LE(worst(t, normal), 1) << t;
+    };
+    for (const DType out : {DType::f32, DType::bf16})
+        for (const int n : {72, 67}) {  // whole 16 bytes a row, and not
+            if (out == DType::f32) every({GemmKernel::simt, 77, n, 40, false, true, out});
+            every({GemmKernel::mma, 77, n, 40, false, true, out});
+            for (const int width : widths) {
+                Trial t{GemmKernel::hopper, 333, n, 136, false, true, out};  // two tiles in one block, one in the other
+                t.width = width, every(t);
             }
-    EXPECT_EQ(trials, 5 * 2 * (2 * 4 + 2));
+        }
+    EXPECT_EQ(trials, (2 + 4 + 12) * (2 * 4 + 2));
 }
 
 TEST_F(Gemm, AnyAlignment) {

@@ -92,10 +92,10 @@ bool can_run(GemmKernel kernel, const GemmArgs& g) {
     return false;
 }
 
-void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, int splits) {
+void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, int splits, int width) {
     const Product p = product_of(g);
     ENG_CHECK(can_run(kernel, g), "gemm", "kernel ", int(kernel), " cannot run ", p.m, "x", p.n, "x", p.k, " of ", name_of(g.a.dtype));
-    kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, splits) : kernel == GemmKernel::mma ? gemm_mma(p, splits) : gemm_hopper(p, splits);
+    kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, splits) : kernel == GemmKernel::mma ? gemm_mma(p, splits) : gemm_hopper(p, splits, width);
 }
 
 void gemm(const GemmArgs& g) {

@@ -7,11 +7,17 @@
 //                 producer   wait empty[s]  ->  expect bytes, TMA a, TMA b  ->  next stage ...
 //                 consumer   wait full[s]   ->  4 wgmma (k = 64)  ->  when the wgmmas of the stage before are done:
 //                                                                     arrive empty[s-1], one arrival a warp
+//                                                                 ->  N < 256: a strip of the tile before to c
 //
+// Overlap      of N = 192 and 128: two sets of accumulators a warpgroup, which change places with every tile. While wgmmas
+//              fill the one, the tile before is stored from the other, 32 columns a step of k: an epilogue is hidden where
+//              k has N / 32 steps or more, all but a block's last. N = 256 has registers for one set: it stores
+//              while the tensor cores wait.
 // Tiling       k in steps of 64: 16 KB of a and N / 64 x 8 KB of b a stage; 4, 5 or 6 stages. Operands keep
 //              the order they have in global memory: k-major or mn-major, wgmma reads both (wgmma.h).
 // Traffic      2 m n k FLOP; global reads 2 m n k (1/128 + 1/N) bytes, less what L2 keeps of a band of tiles.
-// Registers    168 at launch; setmaxnreg gives the producer 40 and the consumers 232; no spills. HGMMA.64xNx16, UTMALDG.
+// Registers    168 at launch; setmaxnreg gives the producer 24 and the consumers 240, which is all there are; no spills.
+//              HGMMA.64xNx16, UTMALDG.
 // Numerics     products exact, f32 sums inside the tensor core, one rounding at the store.
 // Limits       operands with rows of whole 16 bytes (a TMA rule); anything else is for gemm_mma. sm_90a only.
 // Idea         warp specialisation after CUTLASS 3's persistent cooperative kernel; read, not copied.
@@ -32,7 +38,8 @@ constexpr int kConsumerWarps = 8, kThreads = 128 + kConsumerWarps * 32;
 template <int N> struct Ring {
     static constexpr int stages = N == 256 ? 4 : N == 192 ? 5 : 6;
     static constexpr int bytes = (kM + N) * kDepth * 2;
-    static constexpr int strip = 32, pitch = strip + 8;  // columns staged at once; floats of a staged row
+    static constexpr int strip = 32, pitch = strip + 8, strips = N / strip;  // columns staged at once; floats of a staged row
+    static constexpr int sets = N == 256 ? 1 : 2;  // of accumulators: two of 128 registers would be all there are
     struct alignas(1024) Stage { bf16 a[kM * kDepth], b[N * kDepth]; };
     struct Smem {
         Stage stage[stages];
@@ -85,48 +92,68 @@ PTX_INLINE void multiply_stage(float (&acc)[N / 2], const typename Ring<N>::Stag
     wgmma_commit();
 }
 
-// A warp's 16 rows x N columns to c, 32 columns at a time through its own corner of shared memory.
+// Columns 32 i .. 32 i + 31 of a warp's 16 rows of a unit, to c through the warp's own corner of shared memory.
 template <int N>
-PTX_INLINE void store(const float (&acc)[N / 2], float* out, const Epilogue& e, std::int64_t row, std::int64_t col, int lane) {
+PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, const Units& units, const Units::Unit& unit, int warp) {
     constexpr int strip = Ring<N>::strip, pitch = Ring<N>::pitch;
+    const Epilogue e = of_split(units.p.out, unit.split);
+    const int lane = threadIdx.x % 32, row = unit.at.m * kM + warp * 16, col = unit.at.n * N + i * strip;
+    if (col >= e.n) return;
 #pragma unroll
-    for (int c = 0; c < N; c += strip) {
-        if (col + c >= e.n) break;
+    for (int c = 0; c < Ring<N>::strips; ++c)
+        if (c == i)  // the index of a register is a constant
 #pragma unroll
-        for (int j = 0; j < strip / 8; ++j)
-            for (int h = 0; h < 2; ++h) {
-                const float2 pair = make_float2(acc[c / 2 + 4 * j + 2 * h], acc[c / 2 + 4 * j + 2 * h + 1]);
-                *reinterpret_cast<float2*>(&out[(lane / 4 + 8 * h) * pitch + 8 * j + lane % 4 * 2]) = pair;
+            for (int j = 0; j < strip / 4; ++j) {
+                const float2 pair = make_float2(acc[c * strip / 2 + 2 * j], acc[c * strip / 2 + 2 * j + 1]);
+                *reinterpret_cast<float2*>(&out[(lane / 4 + j % 2 * 8) * pitch + j / 2 * 8 + lane % 4 * 2]) = pair;
             }
-        __syncwarp();  // the strip is whole
-        for (int i = lane; i < 16 * strip / 8; i += 32) {
-            const int r = i / (strip / 8), q = i % (strip / 8) * 8;
-            emit<8>(e, row + r, col + c + q, out + r * pitch + q);
-        }
-        __syncwarp();  // the strip is read: the next one may overwrite it
+    __syncwarp();  // the strip is whole
+    for (int q = lane; q < 16 * strip / 8; q += 32) {
+        const int r = q / (strip / 8), c = q % (strip / 8) * 8;
+        emit<8>(e, row + r, col + c, out + r * pitch + c);
     }
+    __syncwarp();  // the strip is read: the next one may overwrite it
 }
 
+// ptxas is content with this order and no other that was tried: it must see that no wgmma in flight writes what a strip
+// reads, and if it does not, it says so (C7514, C7517) and runs the wgmmas one after the other. So a strip follows
+// a wait, and every path out of a unit ends in one.
 template <int N, bool TA, bool TB>
 PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units& units) {
-    constexpr int stages = Ring<N>::stages;
-    const int warp = threadIdx.x / 32 - 4, lane = threadIdx.x % 32, group = warp / 4;
-    float acc[N / 2];
+    constexpr int stages = Ring<N>::stages, strips = Ring<N>::strips;
+    constexpr bool overlap = Ring<N>::sets == 2;
+    const int warp = threadIdx.x / 32 - 4;
+    const Units::Unit none{{0, units.tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
+    float acc[Ring<N>::sets][N / 2];
+    Units::Unit before = none;
     int it = 0;
-    for (int u = blockIdx.x; u < units.total; u += gridDim.x) {
-        const auto unit = units[u];
+    const auto release = [&](int i) { if (threadIdx.x % 32 == 0) mbar_arrive(&s->empty[i % stages]); };
+    // Multiplies unit u into `acc`; meanwhile the unit before, which lies finished in `done`, is stored.
+    const auto work = [&](float (&acc)[N / 2], const float (&done)[N / 2], int u) {
+        const Units::Unit unit = u < units.total ? units[u] : none;
         for (int step = 0; step < unit.steps; ++step, ++it) {
             mbar_wait(&s->full[it % stages], it / stages % 2);
-            multiply_stage<N, TA, TB>(acc, s->stage[it % stages], group, step == 0);
-            if (step > 0) {
-                wgmma_wait<1>();  // the step before is done with its stage
-                if (lane == 0) mbar_arrive(&s->empty[(it - 1) % stages]);
-            }
+            multiply_stage<N, TA, TB>(acc, s->stage[it % stages], warp / 4, step == 0);
+            wgmma_wait<1>();  // the step before is done with its stage
+            if (step > 0) release(it - 1);
+            if (overlap && step < strips) store_strip<N>(done, step, s->out[warp], units, before, warp);
         }
+        if (overlap)  // what a short k left
+            for (int i = unit.steps; i < strips; ++i) store_strip<N>(done, i, s->out[warp], units, before, warp);
         wgmma_wait<0>();
-        if (lane == 0) mbar_arrive(&s->empty[(it - 1) % stages]);
-        store<N>(acc, s->out[warp], of_split(units.p.out, unit.split), std::int64_t(unit.at.m) * kM + warp * 16,
-                 std::int64_t(unit.at.n) * N, lane);
+        if (unit.steps > 0) release(it - 1);
+        if (!overlap)
+#pragma unroll
+            for (int i = 0; i < strips; ++i) store_strip<N>(acc, i, s->out[warp], units, unit, warp);
+        before = unit;
+    };
+    if constexpr (overlap) {  // one unit more than there are: it stores the last
+        for (int u = blockIdx.x; u < units.total + int(gridDim.x); u += 2 * gridDim.x) {
+            work(acc[0], acc[1], u);
+            work(acc[1], acc[0], u + gridDim.x);
+        }
+    } else {
+        for (int u = blockIdx.x; u < units.total; u += gridDim.x) work(acc[0], acc[0], u);
     }
 }
 
@@ -142,10 +169,10 @@ __global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_c
     }
     __syncthreads();  // the barriers exist for everyone
     if (threadIdx.x < 128) {
-        setmaxnreg_dec<40>();
+        setmaxnreg_dec<24>();
         if (threadIdx.x == 0) produce<N, TA, TB>(s, map_a, map_b, units);
     } else {
-        setmaxnreg_inc<232>();
+        setmaxnreg_inc<240>();
         consume<N, TA, TB>(s, units);
     }
 }
@@ -169,19 +196,25 @@ void run(const Product& p, int splits) {
          : p.tb ? run<N, false, true>(p, splits) : run<N, false, false>(p, splits);
 }
 
-// The width of tiles and the number of splits that a model of the card finds fastest. Its unit is one step of a tile one
-// column wide, 2.7 ns at 788 TFLOP/s on 132 multiprocessors: blocks take turns, a unit of work costs its steps and about
-// four more for its first copies and its epilogue, and every split writes and reads m n floats at 4.3 TB/s.
+// The width of tiles and the number of splits that a model of the card finds fastest. Its unit is a step of a tile one column
+// wide, 2.7 ns at 788 TFLOP/s on 132 multiprocessors. A step costs its copies: tiles of 128 x 256 at that rate already read
+// 9.2 TB/s from L2, taken for all that it has, and narrower ones read more for each product. Blocks take turns; a
+// unit of work costs its steps, about one more until they are under way, and about three for its epilogue, but where
+// epilogues hide behind the next unit's steps only the strips that these have no room for, and the whole of a block's
+// last. Every split writes and reads m n floats at 4.3 TB/s.
 struct Plan { int n, splits; };
-Plan plan(const Product& p) {
+Plan plan(const Product& p, int width) {
     Plan best{};
     double least = INFINITY;
     const int steps = int(ceil_div(p.k, kDepth));
     for (const int n : {256, 192, 128})
         for (int splits = 1; splits == 1 || (splits <= 32 && steps / splits >= 8); ++splits) {
+            if (width && n != width) continue;
             const std::int64_t units = std::int64_t(ceil_div(p.m, kM)) * ceil_div(p.n, n) * splits;
+            const double rounds = ceil_div(units, chip().sms), each = ceil_div(steps, splits), strips = n / 32;
+            const double hidden = n == 256 ? 0 : std::min(1.0, each / strips), step = (128 + n) * 2 / 3.0;
             const double partial = splits > 1 ? 7e-4 * p.m * p.n * splits : 0;
-            const double cost = double(ceil_div(units, chip().sms)) * (ceil_div(steps, splits) + 4) * n + partial;
+            const double cost = (rounds * (each + 4) - (rounds - 1) * 3 * hidden) * step + partial;
             if (cost < least) least = cost, best = {n, splits};
         }
     return best;
@@ -202,8 +235,8 @@ bool hopper_was_built() {
 #endif
 }
 
-void gemm_hopper(Product p, int splits) {
-    const Plan best = plan(p);
+void gemm_hopper(Product p, int splits, int width) {
+    const Plan best = plan(p, width);
     if (!splits) splits = best.splits;
     best.n == 256 ? run<256>(p, splits) : best.n == 192 ? run<192>(p, splits) : run<128>(p, splits);
 }

@@ -30,8 +30,11 @@ void fresh(Clock& c) {  // whatever happened in an earlier epoch is ordered anyw
 
 uint32_t short_pc(const void* pc) { return uint32_t(reinterpret_cast<uintptr_t>(pc) - st().image); }
 
+// The words of a report, from which no kernel returns. The linker may take std::string's code from a kernel's object: while
+// they are put together the checker looks away (until the next block), else it would report its own report.
 std::string source_line(uint32_t pc) {  // of the kernel, not of the wrapper inlined into it
-    char cmd[128], out[512];            // $PPID: the shell's parent is this process
+    blk->internal = true;
+    char cmd[128], out[512];  // $PPID: the shell's parent is this process
     snprintf(cmd, sizeof cmd, "addr2line -i -s -e /proc/$PPID/exe 0x%x 2>/dev/null", pc - 1);
     std::string s;
     if (FILE* f = popen(cmd, "r")) {
@@ -45,6 +48,7 @@ std::string source_line(uint32_t pc) {  // of the kernel, not of the wrapper inl
 }
 
 std::string name_of(const Event& e) {  // whose access it was
+    blk->internal = true;
     const State& s = st();
     const dim3 d = blk->block_dim;
     std::string t = "thread (" + std::to_string(e.tid % d.x) + "," + std::to_string(e.tid / d.x % d.y) + "," +
@@ -73,6 +77,7 @@ bool ordered(const Event& e, Thread& t) {  // did e happen before what t does no
 const char* verb(Kind k) { return k == Kind::read ? "reads" : k == Kind::write ? "writes" : "atomically updates"; }
 
 std::string describe(const void* p, bool shared) {
+    blk->internal = true;
     char b[160];
     State& s = st();
     if (shared) {
