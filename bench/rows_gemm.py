@@ -102,10 +102,9 @@ class Product:
                 args.update(pre=out(s["pre"]), gelu=True)
             if self.kind == "dx+dgelu":
                 args["gate"] = view(s["pre"])
-            steps = [e.kernel("gemm", **args)]
             if "bgrad" in s:
-                steps.append(e.kernel("row_sum", x=view(s["a"]), y=out(s["bgrad"].view(1, -1))))
-            runs.append(steps[0] if len(steps) == 1 else lambda steps=steps: [f() for f in steps])
+                args["sums"] = out(s["bgrad"].view(1, -1))
+            runs.append(e.kernel("gemm", **args))
         return cycle(runs)
 
     def after(self, s):

@@ -5,9 +5,14 @@ namespace {
 
 // dw = g^T x, dbias = column sums of g, for the weight that is input `weight` and the bias behind it.
 void weight_backward(Backward& b, int weight, const Tensor& g, const Tensor& x) {
-    GemmArgs dw{in(g), in(x)};
-    if (b.needs(weight)) dw.c = out(b.grad(weight)), dw.ta = true, run_gemm(g.device(), dw);
-    if (b.needs(weight + 1)) run_row_sum(g.device(), {in(g), out(b.grad(weight + 1))});
+    const Out dbias = b.needs(weight + 1) ? out(b.grad(weight + 1)) : Out{};
+    if (b.needs(weight)) {
+        GemmArgs dw{in(g), in(x)};
+        dw.c = out(b.grad(weight)), dw.ta = true, dw.sums = dbias;
+        run_gemm(g.device(), dw);
+    } else if (dbias.p) {
+        run_row_sum(g.device(), {in(g), dbias});
+    }
 }
 // The same with dx = g w; `g` is the gradient before the activation.
 void linear_backward(Backward& b, const Tensor& g, const Tensor& x, const Tensor& w) {

@@ -84,6 +84,8 @@ protected:
         if (t.gate) g.gate = gate.view;
         g.c = {c.view, t.accumulate ? Mode::accumulate : Mode::write};
         g.pre = {pre.view, t.gelu ? Mode::write : Mode::skip};
+        const Matrix sums(device, 1, t.m, DType::f32, t.accumulate ? make(t.m, 7) : Numbers{});
+        if (t.ta) g.sums = {sums.view, g.c.mode};  // every gradient of a weight, with that of its bias
         if (!cuda::can_run(t.kernel, g)) return -1;
         cuda::run_gemm_kernel(t.kernel, g, t.splits, t.width);
         ++trials;
@@ -95,6 +97,12 @@ protected:
             const double e = std::fabs(x - want) / tolerance;
             worst = std::isnan(e) ? INFINITY : std::fmax(worst, e);
         };
+        const Numbers added = download_wide(sums.all);
+        for (int i = 0; t.ta && i < t.m; ++i) {
+            double sum = t.accumulate ? sums.values[i] : 0, size = 1 + std::fabs(sum);
+            for (int q = 0; q < t.k; ++q) sum += a.values[q * t.m + i], size += std::fabs(a.values[q * t.m + i]);
+            compare(added[i], sum, u32 * (t.k + 4) * size);
+        }
         for (int i = 0; i < t.m; ++i)
             for (int j = 0; j < t.n; ++j) {
                 double sum = 0, size = 1;  // size: of all terms together

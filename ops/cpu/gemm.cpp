@@ -116,6 +116,10 @@ void gemm(const GemmArgs& g) {
         case DType::bf16: gemm_bf16(g, x); break;
         default: fail("gemm", "of ", name_of(g.a.dtype));
     }
+    if (g.sums.p) {
+        ENG_CHECK(g.ta, "gemm", "sums over the columns of a have no kernel");
+        row_sum({g.a, g.sums});
+    }
     if (g.gate.p) {
         ENG_CHECK(g.c.mode == Mode::write && !g.gelu, "gemm", "a gate belongs to a gradient that is written");
         return quick_gelu_backward({g.c, g.gate, g.c});

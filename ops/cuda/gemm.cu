@@ -92,19 +92,32 @@ bool can_run(GemmKernel kernel, const GemmArgs& g) {
     return false;
 }
 
+namespace {
+
+void run(GemmKernel kernel, Product p, const GemmArgs& g, int splits, int width) {
+    ENG_CHECK(!g.sums.p || (g.ta && g.sums.numel() == p.m), "gemm", "sums of ", g.sums.numel(), " beside ", p.m, " columns of a", g.ta ? "" : ", which is not transposed");
+    if (kernel == GemmKernel::hopper) {
+        p.sums = g.sums;
+        return gemm_hopper(p, splits, width);
+    }
+    kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, splits) : gemm_mma(p, splits);
+    if (g.sums.p) row_sum({g.a, g.sums});
+}
+
+}  // namespace
+
 void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, int splits, int width) {
     const Product p = product_of(g);
     ENG_CHECK(can_run(kernel, g), "gemm", "kernel ", int(kernel), " cannot run ", p.m, "x", p.n, "x", p.k, " of ", name_of(g.a.dtype));
-    kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, splits) : kernel == GemmKernel::mma ? gemm_mma(p, splits) : gemm_hopper(p, splits, width);
+    run(kernel, p, g, splits, width);
 }
 
 void gemm(const GemmArgs& g) {
     if (g.c.mode == Mode::skip || g.c.numel() == 0) return;
     const Product p = product_of(g);
-    if (g.a.dtype == DType::f32) return gemm_simt(p, DType::f32, 0);
     // A product of few rows or columns would leave most of a 128-wide tile empty.
-    if (can_run(GemmKernel::hopper, g) && std::min(p.m, p.n) >= 64) return gemm_hopper(p, 0);
-    gemm_mma(p, 0);
+    const bool wide = can_run(GemmKernel::hopper, g) && std::min(p.m, p.n) >= 64;
+    run(g.a.dtype == DType::f32 ? GemmKernel::simt : wide ? GemmKernel::hopper : GemmKernel::mma, p, g, 0, 0);
 }
 
 }  // namespace eng::cuda

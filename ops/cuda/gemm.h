@@ -17,6 +17,8 @@ struct Product {
     bool ta = false, tb = false;
     int splits = 1, steps_per_split = 0;  // of the kernel's own depth along k
     Epilogue out;
+    Out sums{};              // of op(a) over k, by gemm_hopper where a is stored [k][m]; see GemmArgs
+    float* parts = nullptr;  // of them, [splits, tiles beside each other, 4, m]
 };
 
 Product product_of(const GemmArgs& g);

@@ -25,6 +25,7 @@
 #include <cmath>
 
 #include "ops/cuda/chip.h"
+#include "ops/cuda/column_sums.h"
 #include "ops/cuda/gemm.h"
 #include "ops/cuda/tma.h"
 #include "ops/cuda/wgmma.h"
@@ -115,6 +116,28 @@ PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, const 
     __syncwarp();  // the strip is read: the next one may overwrite it
 }
 
+// Sums over k of an a that is stored [k][m]: the gradient of a bias. The stage lies there, and who waits for a wgmma has time.
+// The tiles beside each other share the steps of their row. A lane has eight columns and every 16th k of a stage; the four
+// lanes of a warp with the same columns are added at the end, warps and tiles by whoever reads the parts [splits, tiles_n, 4, m].
+struct ColumnSums {
+    float v[8] = {};
+    PTX_INLINE void add(const bf16* a, int warp, int lane) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const int k = warp % 4 * 4 + lane / 8 + 16 * i;
+            add_to(v, a + k * 64 + (lane % 8 ^ k % 8) * 8, true, 0);
+        }
+    }
+    PTX_INLINE void store(const Units& units, const Units::Unit& unit, int warp, int lane) {
+#pragma unroll
+        for (int j = 0; j < 8; ++j) v[j] += __shfl_xor_sync(kAllLanes, v[j], 8), v[j] += __shfl_xor_sync(kAllLanes, v[j], 16);
+        const int m = unit.at.m * kM + warp / 4 * 64 + lane % 8 * 8, part = (unit.split * units.tiles_n + unit.at.n) * 4 + warp % 4;
+        if (lane < 8 && m < units.p.m) write(units.p.parts + std::int64_t(part) * units.p.m + m, false, 0, v);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) v[j] = 0;
+    }
+};
+
 // ptxas is content with this order and no other that was tried: it must see that no wgmma in flight writes what a strip
 // reads, and if it does not, it says so (C7514, C7517) and runs the wgmmas one after the other. So a strip follows
 // a wait, and every path out of a unit ends in one.
@@ -126,6 +149,7 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units& units) {
     const Units::Unit none{{0, units.tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
     float acc[Ring<N>::sets][N / 2];
     Units::Unit before = none;
+    ColumnSums sums;
     int it = 0;
     const auto release = [&](int i) { if (threadIdx.x % 32 == 0) mbar_arrive(&s->empty[i % stages]); };
     // Multiplies unit u into `acc`; meanwhile the unit before, which lies finished in `done`, is stored.
@@ -136,12 +160,14 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units& units) {
             multiply_stage<N, TA, TB>(acc, s->stage[it % stages], warp / 4, step == 0);
             wgmma_wait<1>();  // the step before is done with its stage
             if (step > 0) release(it - 1);
+            if (TA && units.p.parts && step % units.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
             if (overlap && step < strips) store_strip<N>(done, step, s->out[warp], units, before, warp);
         }
         if (overlap)  // what a short k left
             for (int i = unit.steps; i < strips; ++i) store_strip<N>(done, i, s->out[warp], units, before, warp);
         wgmma_wait<0>();
         if (unit.steps > 0) release(it - 1);
+        if (TA && units.p.parts && unit.steps > 0) sums.store(units, unit, warp, threadIdx.x % 32);
         if (!overlap)
 #pragma unroll
             for (int i = 0; i < strips; ++i) store_strip<N>(acc, i, s->out[warp], units, unit, warp);
@@ -187,8 +213,12 @@ void run(Product p, int splits) {
     const TensorMap map_a = TA ? make_tensor_map_bf16(a, p.k, p.m, kDepth, 64) : make_tensor_map_bf16(a, p.m, p.k, kM, 64);
     const TensorMap map_b = TB ? make_tensor_map_bf16(b, p.n, p.k, N, 64) : make_tensor_map_bf16(b, p.k, p.n, kDepth, 64);
     const unsigned blocks = unsigned(std::min<std::int64_t>(tiles * p.splits, chip().sms));
+    const int rows = p.splits * tiles_n * 4;
+    const Scratch parts(p.sums.p ? std::size_t(rows) * p.m * sizeof(float) : 0);
+    if (p.sums.p) p.parts = parts.as<float>();
     launch<gemm_hopper_kernel<N, TA, TB>>({dim3(blocks), dim3(kThreads), sizeof(typename Ring<N>::Smem)}, map_a, map_b, p, tiles_m, tiles_n);
     split.sum();
+    if (p.sums.p) add_chunks(p.parts, rows, p.m, p.sums);
 }
 template <int N>
 void run(const Product& p, int splits) {
