@@ -207,6 +207,12 @@ TEST_F(Attention, MoreSequencesThanThreads) {
     for (int i = 0; i < 300; ++i) q.push_back(i * 7 % 3), k.push_back(i % 2);
     everywhere({"300 pairs", paired(packed({2, 1, 3}, {3, 17}), q, k), 1, 64, false, true});
     everywhere({"300 pairs, narrow", paired(packed({2, 1, 3}, {3, 17}), q, k), 1, 8, false, true});
+    // The owner of the last pair's rows has nothing to visit, and so no barrier, in the stretches before.
+    Lists far;
+    far.q_begin.assign(299, 0), far.k_begin.assign(299, 0), far.q_begin.push_back(70), far.k_begin.push_back(70);
+    far.q_len.assign(300, 2), far.k_len.assign(300, 3);
+    everywhere({"the last of 300 pairs elsewhere", far, 1, 64, false, true});
+    everywhere({"the last of 300 pairs elsewhere, narrow", far, 1, 8, false, true});
 }
 
 // What else lies in a batch must not matter, to the bit.

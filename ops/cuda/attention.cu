@@ -31,17 +31,6 @@ __global__ __launch_bounds__(256) void clear_kernel(Out o) {
     if (i < o.rows * o.cols) emit(o, i / o.cols * o.pitch + i % o.cols, 0.0f);
 }
 
-// The larger or the sum of v over 128 threads, in every thread.
-template <bool SUM>
-PTX_INLINE float block_reduce(float v) {
-    GPU_SHARED(part, float[4]);
-    v = SUM ? warp_sum(v) : warp_max(v);
-    __syncthreads();  // the previous call's readers are done with part
-    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
-    __syncthreads();  // part is complete
-    return SUM ? part[0] + part[1] + part[2] + part[3] : fmaxf(fmaxf(part[0], part[1]), fmaxf(part[2], part[3]));
-}
-
 // map[o, j] += p / heads; a thread owns keys j = thread, thread + 128, ... and keeps their scores in shared memory.
 template <class T>
 __global__ __launch_bounds__(128) void map_kernel(AttentionMapArgs a) {
@@ -59,9 +48,9 @@ __global__ __launch_bounds__(128) void map_kernel(AttentionMapArgs a) {
             for (int d = 0; d < D; ++d) x += float(q[d]) * float(k[d]);
             score[j] = x * float(a.scale), top = fmaxf(top, score[j]);
         }
-        top = block_reduce<false>(top);
+        top = block_max<128>(top);
         for (int j = threadIdx.x; j < s.nk; j += 128) sum += score[j] = expf(score[j] - top);
-        sum = block_reduce<true>(sum);
+        sum = block_sum<128>(sum);
         for (int j = threadIdx.x; j < s.nk; j += 128) {
             Out o = a.map;
             o.mode = h ? Mode::accumulate : a.map.mode;

@@ -72,13 +72,12 @@ __global__ __launch_bounds__(kThreads, 1) void forward_any_kernel(AttentionFwd a
     float *q = l.mine(0), *acc = l.mine(1);
     if (live) load_row<T>(q, a.q, s.q + i, col, l.D);
     fill(acc, 0, l.D);
-    __syncwarp();  // the row of q is there for every lane
     float top = -INFINITY, sum = 0;
     for (int k0 = 0; k0 < s.nk; k0 += kTile) {
         const int keys = min(kTile, s.nk - k0);
         load_tile<T>(l.tile(0), a.k, s.k + k0, keys, col, l);
         load_tile<T>(l.tile(1), a.v, s.k + k0, keys, col, l);
-        __syncthreads();  // keys and values of the tile are there
+        __syncthreads();  // keys and values of the tile are there, and the row of q
         const bool sees = live && lane() < keys && !(a.causal && k0 + lane() > i);
         const float x = sees ? dot(q, l.tile(0) + lane() * l.pitch, l.D) * float(a.scale) : -INFINITY;
         const float high = fmaxf(top, warp_max(x));
@@ -111,8 +110,7 @@ __global__ __launch_bounds__(kThreads, 1) void dq_any_kernel(AttentionBwd a, con
         const int i = r - s.q;
         const bool live = mine && i >= 0 && i < s.nq;
         float lse = 0, del = 0;
-        __syncwarp();  // the previous sequence's dy is read
-        if (live) {
+        if (live) {  // the previous sequence's dy was read before its last barrier
             load_row<T>(dy, a.dy, s.o + i, col, l.D);
             lse = ptr<float>(a.lse)[std::int64_t(s.o + i) * a.heads + at.head];
             del = delta[std::int64_t(s.o + i) * a.heads + at.head];

@@ -67,7 +67,7 @@ __global__ __launch_bounds__(kThreads, 2) void dq_tiled_kernel(AttentionBwd a, f
     load_rows(q, q_strip, 0, lane);
     for_owned<kTile, kThreads>(a.seqs, false, own, [&](const Seq& s) {
         const int query = first - s.q;  // of the warp's first row; other rows of the strip may belong to other sequences
-        __syncwarp();                   // every lane has taken its part of the last sequence's dy
+        // The strip is free: every lane took its part of the last sequence's dy before that one's last barrier.
         load_strip(dy_strip, a.dy, s.o, query, s.nq, at.head, lane);
         strip_arrives();
         load_rows(dy, dy_strip, 0, lane);

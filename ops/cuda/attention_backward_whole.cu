@@ -104,9 +104,8 @@ __global__ __launch_bounds__(WARPS * 32, WARPS == 1 ? 12 : WARPS == 4 ? 3 : CAUS
     load_head(m.v, a.v, s.k, s.nk, padded_k, head, threadIdx.x, threads);
     cp_async_commit();
     cp_async_wait<0>();
-    __syncthreads();  // the four matrices are there
-    load_row_sums<threads>(m, a, s, head, padded_q);
-    __syncthreads();  // so are the row sums; from here on nobody writes shared memory
+    load_row_sums<threads>(m, a, s, head, padded_q);  // of the chunks of dy that this very thread has copied
+    __syncthreads();  // matrices and row sums are there; from here on nobody writes shared memory
     if (a.dk.mode != Mode::skip || a.dv.mode != Mode::skip)
         for (int key = warp * 16; key < s.nk; key += WARPS * 16) key_strip<CAUSAL>(m, a, s, key, head, scale, lane);
     if (a.dq.mode != Mode::skip)

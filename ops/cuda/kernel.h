@@ -77,16 +77,22 @@ __device__ __forceinline__ float warp_max(float v) {
     for (int d = 16; d; d /= 2) v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, d));
     return v;
 }
-// The sum over a block of Threads threads, in every thread.
-template <int Threads> __device__ float block_sum(float v) {
+// What `warp` makes of a warp's values and `fold` of the warps', over a block of Threads threads; in every thread.
+template <int Threads, class Warp, class Fold> __device__ float block_fold(float v, Warp warp, Fold fold) {
     GPU_SHARED(part, float[Threads / 32]);
-    v = warp_sum(v);
+    v = warp(v);
     __syncthreads();  // the previous call's readers are done with part
     if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
     __syncthreads();  // part is complete
-    v = 0;
-    for (int i = 0; i < Threads / 32; ++i) v += part[i];
+    v = part[0];
+    for (int i = 1; i < Threads / 32; ++i) v = fold(v, part[i]);
     return v;
+}
+template <int Threads> __device__ float block_sum(float v) {
+    return block_fold<Threads>(v, [](float x) { return warp_sum(x); }, [](float x, float y) { return x + y; });
+}
+template <int Threads> __device__ float block_max(float v) {
+    return block_fold<Threads>(v, [](float x) { return warp_max(x); }, [](float x, float y) { return fmaxf(x, y); });
 }
 
 inline unsigned ceil_div(std::int64_t n, std::int64_t d) { return unsigned((n + d - 1) / d); }

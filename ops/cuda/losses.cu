@@ -18,15 +18,6 @@ namespace {
 
 constexpr int kThreads = 128;
 
-template <int Threads> __device__ float block_max(float v) {
-    GPU_SHARED(part, float[Threads / 32]);
-    v = warp_max(v);
-    __syncthreads();  // the previous call's readers are done with part
-    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
-    __syncthreads();  // part is complete
-    for (int i = 0; i < Threads / 32; ++i) v = fmaxf(v, part[i]);
-    return v;
-}
 // f(c) summed, or its maximum, over the columns of a block's row
 template <class F> __device__ float sum_columns(std::int64_t cols, F&& f) {
     float s = 0;

@@ -18,94 +18,16 @@
 // Overlap      one warpgroup's softmax, QuickGELU (one MUFU an element) and norms run beside the other's wgmma.
 // Numerics     products exact, sums f32; A, hidden layer and half of F are rounded to bf16, QuickGELU's tanh is within 2^-11.
 // Determinism  one owner per result; maxima do not depend on order.
-// Limits       d = 512, 8 heads of 64, 8 slots, hidden a multiple of 64 up to 4096; sm_90a.
+// Limits       d = 512, 8 heads of 64, 8 slots, hidden a multiple of 64 that fits beside the rest in shared memory (4,800); sm_90a.
 // Idea         A as the register operand of the next product is FlashAttention-3's (Shah et al., 2024).
 #include "ops/cuda/chip.h"
 #include "ops/cuda/gemm.h"
-#include "ops/cuda/kernel.h"
-#include "ops/cuda/tma.h"
+#include "ops/cuda/vsr_pool.h"
 #include "ops/cuda/wgmma.h"
 
 namespace eng::cuda {
 namespace {
 
-constexpr int kC = 512, kHalf = 256, kHeads = 8, kSlots = 8, kStages = 3, kPairs = 2, kThreads = 128 * (1 + kPairs);
-constexpr int kBox = 64 * 64;  // elements of 64 rows x 128 bytes, the unit of the layouts
-
-struct alignas(1024) Stage { bf16 big[kHalf * 64], small[kBox]; };
-struct Smem {
-    Stage stage[kStages];
-    unsigned stash[kPairs][kHalf / 4][128];  // two bf16 a word; a word is read by the thread that wrote it
-    float best[kPairs * 4][kC];              // of each warp
-    float gain[kC], offset[kC];              // F starts as r gain x + offset
-    float gamma6[kC], beta6[kC];
-    std::uint64_t full[kStages], empty[kStages];
-    float c[2];                              // [hidden]
-};
-std::size_t smem_bytes(std::int64_t hidden) { return sizeof(Smem) + std::size_t(hidden) * sizeof(float); }
-
-struct Maps { TensorMap q, k, v, u, w2; };
-
-struct Place { int pair, begin, len; };  // a pair that is not there has the other's rows, of which none counts
-struct Unit { int text, prompts, tiles; };
-PTX_INLINE int number(const View& v, int i) { return ptr<std::int32_t>(v)[i]; }
-PTX_INLINE Place place(const VsrPoolArgs& a, int n, int group) {
-    const int pair = number(a.units, n * kPairs + group), real = pair < 0 ? number(a.units, n * kPairs) : pair;
-    return {pair, number(a.q_begin, real), pair < 0 ? 0 : number(a.q_len, real)};
-}
-PTX_INLINE Unit unit_at(const VsrPoolArgs& a, int n) {
-    const int pair = number(a.units, n * kPairs);
-    return {number(a.text, pair), number(a.prompts, pair), (max(place(a, n, 0).len, place(a, n, 1).len) + 63) / 64};
-}
-
-// ---- producer -----------------------------------------------------------------------------
-struct Producer {
-    Smem* s;
-    const Maps& m;
-    int it = 0;  // stages so far
-    PTX_INLINE Stage& next(unsigned bytes, std::uint64_t*& full) {
-        const int i = it % kStages;
-        mbar_wait(&s->empty[i], (it / kStages + 1) % 2);  // passes at once in the first round
-        full = &s->full[i], ++it;
-        mbar_arrive_expect_tx(full, bytes);
-        return s->stage[i];
-    }
-    PTX_INLINE void look(const Unit& u, int row0, int row1, int h) {
-        std::uint64_t* full;
-        Stage& st = next(kPairs * kBox * 2 + kSlots * 64 * 2, full);
-        tma_load_2d(st.big, m.q, full, h * 64, row0);
-        tma_load_2d(st.big + kBox, m.q, full, h * 64, row1);
-        tma_load_2d(st.small, m.k, full, h * 64, (u.text * kHeads + h) * kSlots);
-    }
-    PTX_INLINE void values(const Unit& u, int half) {
-        std::uint64_t* full;
-        Stage& st = next(kHalf * 64 * 2, full);
-        for (int i = 0; i < kHalf / 64; ++i) tma_load_2d(st.big + i * kBox, m.v, full, half * kHalf + 64 * i, u.text * 64);
-    }
-    PTX_INLINE void hidden(const Unit& u, int half, int chunks) {
-        for (int j = 0; j < chunks; ++j) {
-            std::uint64_t* full;
-            Stage& st = next(sizeof(Stage), full);
-            tma_load_2d(st.small, m.u, full, j * 64, u.text * 64);
-            tma_load_2d(st.big, m.w2, full, j * 64, half * kHalf);
-        }
-    }
-};
-
-PTX_INLINE void produce(Smem* s, const Maps& m, const VsrPoolArgs& a, int units) {
-    Producer p{s, m};
-    const int chunks = int(a.u.cols) / 64;
-    for (int n = blockIdx.x; n < units; n += gridDim.x) {
-        const Unit u = unit_at(a, n);
-        const int first0 = place(a, n, 0).begin, first1 = place(a, n, 1).begin;
-        for (int tile = 0; tile < u.tiles; ++tile) {
-            for (int h = 0; h < kHeads; ++h) p.look(u, first0 + tile * 64, first1 + tile * 64, h);
-            p.values(u, 1), p.values(u, 0), p.hidden(u, 0, chunks), p.values(u, 1), p.hidden(u, 1, chunks);
-        }
-    }
-}
-
-// ---- consumers ----------------------------------------------------------------------------
 // What a thread holds: rows lane / 4 and that + 8 of its warp's 16, of each eight columns 2 (lane % 4) and that + 1.
 struct Consumer {
     Smem* s;
@@ -246,7 +168,7 @@ PTX_INLINE void pool(const Consumer& t, const float (&y)[4], int col, const floa
 
 // A tile of 64 rows; `rows` of the image are left from its first on.
 PTX_INLINE void consume_tile(Consumer& t, int taken, int rows, int chunks) {
-    float acc[kHalf / 2], squares[2] = {}, unused[2];
+    float acc[kHalf / 2], squares[2] = {}, unused[2] = {};
     look(t, taken);
     values(t, acc, squares);
     values(t, acc, squares);
