@@ -65,6 +65,9 @@ void add_matrix(std::vector<Case>& c) {
     c.push_back({"linear", {{5, 7}, {3, 7}, {3}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }});
     c.push_back({"linear without bias", {{1, 193}, {31, 193}}, [](Arena&, In x) { return linear(x[0], x[1]); }, 193});
     c.push_back({"linear with residual", {{17, 64}, {33, 64}, {33}, {17, 33}}, [](Arena&, In x) { return linear(x[0], x[1], x[2], x[3]); }, 64});
+    c.push_back({"linear of a frozen weight", {{5, 7}, {3}}, [](Arena& a, In x) {
+        return linear(x[0], upload_as(a, {3, 7}, std::vector<double>{1, -2, 0.5, 3, 0, -1, 2, 0.25, 1, 1, -3, 2, 0.5, -0.5, 4, 1, -1, 2, 0, 3, -2}, x[0].dtype()), x[1]);
+    }});
     c.push_back({"linear to one", {{6, 5}, {1, 5}, {1}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }});
     c.push_back({"linear_quick_gelu", {{9, 13}, {29, 13}, {29}}, [](Arena&, In x) { return linear_quick_gelu(x[0], x[1], x[2]); }, 29, 3});  // the activation of a rounded value
     c.push_back({"mlp", {{7, 13}, {29, 13}, {29}, {11, 29}, {11}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4]); }, 29, 12});  // bf16 hidden values are rounded twice, then summed
