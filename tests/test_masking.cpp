@@ -3,6 +3,8 @@
 // sums see no others. These tests hold that to what a mask promises.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/tiny.h"
 #include "train/data/texts.h"
 
@@ -68,13 +70,14 @@ TEST_P(Masking, PermutingTheSlotsBehindThePersonDoesNotMatter) {
     Arena arena;
     const Scvd model(config("f32"), arena, 1);
     TextBatch a = tiny_texts(arena, {5}), b = a;
-    const auto* p = a.prompt_text.as<std::int32_t>();
-    ASSERT_FALSE(p[1] == p[2] && p[2] == p[3] && p[3] == p[4]);
-    b.prompt_text = eng::indices(arena, {p[0], p[4], p[1], p[3], p[2]});
+    a.prompt_text = eng::indices(arena, {1, 2, 3, 4, 2}), b.prompt_text = eng::indices(arena, {1, 2, 2, 4, 3});  // text 0 is the caption
     const auto x = scores(model, arena, a), y = scores(model, arena, b);
     for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 1e-5);
-    b.prompt_text = eng::indices(arena, {p[0], p[4], p[1], p[3], p[3]});
-    EXPECT_NE(x, scores(model, arena, b)) << "another prompt in a slot must change the score";
+    b.prompt_text = eng::indices(arena, {1, 2, 3, 4, 3});
+    const auto z = scores(model, arena, b);
+    double apart = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) apart = std::fmax(apart, std::fabs(x[i] - z[i]));
+    EXPECT_GT(apart, 1e-4) << "another prompt in a slot must change the score";
 }
 
 // 2. Garbage in a masked slot changes no bit.
