@@ -60,7 +60,6 @@ AttentionSeqs args_of(const Seqs& q, const Seqs& k) {
 Attrs attrs_of(const Seqs& q, const Seqs& k, int heads, double scale, bool causal) {
     return {heads, scale, causal, q.shared || k.shared, q.max_len, k.max_len, k.total};
 }
-double score_scale(std::int64_t width, int heads) { return 1.0 / std::sqrt(double(width / heads)); }
 
 void check_rows(const char* op, const Seqs& s, std::int64_t rows, const char* side) {
     for (int i = 0; i < s.count; ++i)

@@ -1,5 +1,7 @@
 #pragma once
 // Host side of an op: tensors to views, gradients to outputs.
+#include <cmath>
+
 #include "engine/tape.h"
 #include "ops/kernels.h"
 #include "ops/ops.h"
@@ -11,6 +13,8 @@ inline View in(const Tensor& t) {
 }
 inline Out out(const Tensor& t) { return {in(t), Mode::write}; }
 inline Out out(const Grad& g) { return g.mode == Mode::skip ? Out{{}, Mode::skip} : Out{in(g.t), g.mode}; }
+// What attention scores are multiplied by: 1 / sqrt(width of a head).
+inline double score_scale(std::int64_t width, int heads) { return 1.0 / std::sqrt(double(width / heads)); }
 // The gradient of input i is gout itself, which the rule has no more use for.
 inline void pass_on(Backward& b, int i) {
     if (b.needs(i) && !b.hand_over(i)) run_scale(b.gout.device(), {in(b.gout), out(b.grad(i)), 1});

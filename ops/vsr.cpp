@@ -13,7 +13,6 @@
 // product of A is deeper than 64. On Hopper one kernel does all of it and keeps A, G and the hidden layer on chip
 // (ops/cuda/vsr_pool.cu); elsewhere it goes in groups whose hidden layer stays in cache.
 #include <algorithm>
-#include <cmath>
 
 #include "ops/host.h"
 
@@ -50,7 +49,7 @@ Tensor group(const Tensor& q, const Folded& f, std::int64_t text, int len, const
     GemmArgs look{in(q), in(k)};
     look.c = out(scores), look.tb = true;
     run_gemm(d, look);
-    run_slot_softmax(d, {in(scores), out(a), w.heads, f.slots, len, 1.0 / std::sqrt(double(C / w.heads))});
+    run_slot_softmax(d, {in(scores), out(a), w.heads, f.slots, len, score_scale(C, w.heads)});
     const Tensor x = matmul(a, v), g = x.like(), mean = x.like(Shape{R}, stats_dtype(x.dtype())), rstd = mean.like();
     run_layer_norm_forward(d, {in(x), in(w.ln5_weight), in(w.ln5_bias), out(g), out(mean), out(rstd), 1e-5f});
     run_row_scale(d, {in(rstd), in(a), out(a)});
@@ -89,6 +88,9 @@ void in_groups(const Tensor& q, const Folded& f, const Seqs& pictures, const Seq
 
 // The kernel takes two pairs of one text at a time. False: it is not for this card or these sizes.
 bool in_one_kernel(const Tensor& q, const Folded& f, const Seqs& pictures, const Seqs& slots, const std::vector<std::int32_t>& text, const VsrWeights& w, const Tensor& t) {
+    VsrPoolArgs args{in(q), in(f.k), in(f.v), in(f.u), in(f.c), in(w.ln5_weight), in(w.ln5_bias), in(w.down_weight), in(w.down_bias), in(w.ln6_weight), in(w.ln6_bias),
+                     in(pictures.begin), in(pictures.len), {}, {}, {}, out(t), w.heads, f.slots, float(score_scale(q.cols(), w.heads)), 1e-5f, w.residual};
+    if (!cuda::vsr_pool_fits(args)) return false;
     std::vector<std::int32_t> taken, order, units;
     for (const std::int32_t i : text) taken.push_back(slots.host_len[std::size_t(i)]), order.push_back(std::int32_t(order.size()));
     std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return text[std::size_t(a)] < text[std::size_t(b)]; });
@@ -99,9 +101,7 @@ bool in_one_kernel(const Tensor& q, const Folded& f, const Seqs& pictures, const
     if (units.size() % 2) units.push_back(-1);
     Arena& arena = q.arena();
     const Tensor texts = indices(arena, text), prompts = indices(arena, taken), pairs = indices(arena, units).view({std::int64_t(units.size()) / 2, 2});
-    const VsrPoolArgs args{in(q), in(f.k), in(f.v), in(f.u), in(f.c), in(w.ln5_weight), in(w.ln5_bias), in(w.down_weight), in(w.down_bias), in(w.ln6_weight), in(w.ln6_bias),
-                           in(pictures.begin), in(pictures.len), in(texts), in(prompts), in(pairs), out(t), w.heads, f.slots, float(1.0 / std::sqrt(double(q.cols() / w.heads))), 1e-5f, w.residual};
-    if (!cuda::vsr_pool_fits(args)) return false;
+    args.text = in(texts), args.prompts = in(prompts), args.units = in(pairs);
     cuda::vsr_pool(args);
     return true;
 }
