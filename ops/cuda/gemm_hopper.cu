@@ -33,7 +33,7 @@
 namespace eng::cuda {
 namespace {
 
-constexpr int kM = 128, kDepth = 64, kBox = 64 * 64;  // elements of 64 rows x 128 bytes, the unit of the layouts
+constexpr int kM = 128, kDepth = 64;
 constexpr int kConsumerWarps = 8, kThreads = 128 + kConsumerWarps * 32;
 
 template <int N> struct Ring {

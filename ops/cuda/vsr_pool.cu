@@ -23,7 +23,6 @@
 #include "ops/cuda/chip.h"
 #include "ops/cuda/gemm.h"
 #include "ops/cuda/vsr_pool.h"
-#include "ops/cuda/wgmma.h"
 
 namespace eng::cuda {
 namespace {
@@ -81,8 +80,8 @@ PTX_INLINE void look(Consumer& t, int taken) {
     }
 }
 
-// acc = A V of one half of the columns; adds to the sums of squares of the rows.
-PTX_INLINE void values(Consumer& t, float (&acc)[kHalf / 2], float (&squares)[2]) {
+// acc = A V of one half of the columns.
+PTX_INLINE void values(Consumer& t, float (&acc)[kHalf / 2]) {
     const Stage& st = t.arrived();
     wgmma_fence();
 #pragma unroll
@@ -90,6 +89,8 @@ PTX_INLINE void values(Consumer& t, float (&acc)[kHalf / 2], float (&squares)[2]
     wgmma_commit();
     wgmma_wait<0>();
     t.release();
+}
+PTX_INLINE void add_squares(const float (&acc)[kHalf / 2], float (&squares)[2]) {
 #pragma unroll
     for (int j = 0; j < kHalf / 2; ++j) squares[j / 2 % 2] += acc[j] * acc[j];
 }
@@ -168,10 +169,10 @@ PTX_INLINE void pool(const Consumer& t, const float (&y)[4], int col, const floa
 
 // A tile of 64 rows; `rows` of the image are left from its first on.
 PTX_INLINE void consume_tile(Consumer& t, int taken, int rows, int chunks) {
-    float acc[kHalf / 2], squares[2] = {}, unused[2] = {};
+    float acc[kHalf / 2], squares[2] = {};
     look(t, taken);
-    values(t, acc, squares);
-    values(t, acc, squares);
+    values(t, acc), add_squares(acc, squares);
+    values(t, acc), add_squares(acc, squares);
 #pragma unroll
     for (int i = 0; i < 2; ++i) t.r[i] = rsqrtf(quad_sum(squares[i]) / kC + t.a.eps);
     start(t, acc, 0);
@@ -180,7 +181,7 @@ PTX_INLINE void consume_tile(Consumer& t, int taken, int rows, int chunks) {
     unsigned(*stash)[128] = t.s->stash[t.group];
 #pragma unroll
     for (int j = 0; j < kHalf / 4; ++j) stash[j][threadIdx.x % 128] = pack_bf16(acc[2 * j], acc[2 * j + 1]);
-    values(t, acc, unused);
+    values(t, acc);
     start(t, acc, 1);
     feed_forward(t, acc, chunks);
 

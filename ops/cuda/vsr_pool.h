@@ -2,12 +2,12 @@
 // vsr_pool.cu's shared memory, its units of work, and the thread that copies: what lies where, without the arithmetic.
 #include "ops/cuda/kernel.h"
 #include "ops/cuda/tma.h"
+#include "ops/cuda/wgmma.h"
 
 namespace eng::cuda {
 namespace {
 
 constexpr int kC = 512, kHalf = 256, kHeads = 8, kSlots = 8, kStages = 3, kPairs = 2, kThreads = 128 * (1 + kPairs);
-constexpr int kBox = 64 * 64;  // elements of 64 rows x 128 bytes, the unit of the layouts
 
 struct alignas(1024) Stage { bf16 big[kHalf * 64], small[kBox]; };
 struct Smem {

@@ -10,6 +10,7 @@
 
 namespace eng::cuda {
 
+constexpr int kBox = 64 * 64;  // elements of 64 rows x 128 bytes, the unit of these layouts
 enum class Major : int { k = 0, mn = 1 };
 
 // Descriptor of a tile that starts at `smem`: address, leading and stride offset in units of 16 bytes, swizzle mode 1.
