@@ -1,10 +1,15 @@
 // The CUDA context of this process: one device, one compute stream for every kernel, one copy stream for batches.
 //
-//   host bytes -> pinned slot --copy stream--> device slot --compute stream--> tensor
+//   host bytes -> pinned ring --copy stream--> device ring --compute stream--> tensor
 //
 // The first hop is a memcpy, the second runs beside the kernels of the step before, the third is a device copy at memory
-// speed. Slots form a ring, so a batch is on its way while the previous one computes.
+// speed: what is uploaded while a step computes is on the device before the step ends. The host waits only when it is a
+// whole ring ahead.
 #include <algorithm>
+#include <cstring>
+#include <deque>
+#include <optional>
+#include <vector>
 
 #include "engine/context_cuda.h"
 #include "engine/device.h"
@@ -12,17 +17,56 @@
 namespace eng::cuda {
 namespace {
 
-struct Slot {
-    void *pinned = nullptr, *device = nullptr;
-    cudaEvent_t arrived = nullptr, free = nullptr;  // on the copy stream | on the compute stream
+constexpr std::size_t kRing = std::size_t(64) << 20;  // three batches of 128 pictures of 384 x 128
+constexpr std::size_t kPiece = std::size_t(4) << 20;  // of a large upload: the second is packed while the first travels
+
+// Pinned memory and its mirror on the device, handed out in a circle.
+class Ring {
+public:
+    struct Piece {
+        std::size_t at = 0;
+        cudaEvent_t arrived = nullptr, used = nullptr;  // on the copy stream | on the compute stream
+    };
+    Ring() {
+        CUDA_CHECK(cudaMallocHost(&pinned_, kRing));
+        CUDA_CHECK(cudaMalloc(&device_, kRing));
+    }
+    // The next n bytes; whoever had them before is done with them. Both events are to be recorded before the next call.
+    const Piece& next(std::size_t n) {
+        if (at_ + n > kRing) {  // leaves the circle's end empty
+            while (!busy_.empty() && busy_.front().at >= at_) release_oldest();
+            at_ = 0;
+        }
+        const std::size_t end = at_ + (n + 255) / 256 * 256;
+        while (!busy_.empty() && busy_.front().at >= at_ && busy_.front().at < end) release_oldest();
+        if (spare_.empty()) {
+            Piece& fresh = spare_.emplace_back();
+            CUDA_CHECK(cudaEventCreateWithFlags(&fresh.arrived, cudaEventDisableTiming));
+            CUDA_CHECK(cudaEventCreateWithFlags(&fresh.used, cudaEventDisableTiming));
+        }
+        Piece p = spare_.back();
+        spare_.pop_back();
+        p.at = at_, at_ = end;
+        return busy_.emplace_back(p);
+    }
+    char* pinned(const Piece& p) const { return static_cast<char*>(pinned_) + p.at; }
+    char* device(const Piece& p) const { return static_cast<char*>(device_) + p.at; }
+
+private:
+    void release_oldest() {
+        CUDA_CHECK(cudaEventSynchronize(busy_.front().used));
+        spare_.push_back(busy_.front());
+        busy_.pop_front();
+    }
+    void *pinned_ = nullptr, *device_ = nullptr;
+    std::size_t at_ = 0;
+    std::deque<Piece> busy_;    // the oldest in front, which follows at_ in the circle
+    std::vector<Piece> spare_;  // events to use again
 };
-constexpr int kSlots = 4;
-constexpr std::size_t kSlotBytes = std::size_t(1) << 20;
 
 struct Context {
     cudaStream_t compute = nullptr, copy = nullptr;
-    Slot ring[kSlots];
-    int next = 0;
+    std::optional<Ring> ring;
 
     Context() {
         int devices = 0;
@@ -34,12 +78,7 @@ struct Context {
         CUDA_CHECK(cudaSetDevice(default_gpu % devices));
         CUDA_CHECK(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking));
         CUDA_CHECK(cudaStreamCreateWithFlags(&copy, cudaStreamNonBlocking));
-        for (Slot& s : ring) {
-            CUDA_CHECK(cudaMallocHost(&s.pinned, kSlotBytes));
-            CUDA_CHECK(cudaMalloc(&s.device, kSlotBytes));
-            CUDA_CHECK(cudaEventCreateWithFlags(&s.arrived, cudaEventDisableTiming));
-            CUDA_CHECK(cudaEventCreateWithFlags(&s.free, cudaEventDisableTiming));
-        }
+        ring.emplace();
     }
 };
 Context& context() {  // lives as long as the process: the driver tears down better than static destructors could
@@ -49,16 +88,15 @@ Context& context() {  // lives as long as the process: the driver tears down bet
 
 void to_device(void* device, const void* host, std::size_t bytes) {
     Context& c = context();
-    for (std::size_t at = 0; at < bytes; at += kSlotBytes) {
-        const std::size_t n = std::min(kSlotBytes, bytes - at);
-        Slot& s = c.ring[c.next++ % kSlots];
-        CUDA_CHECK(cudaEventSynchronize(s.free));  // true at once if it was never used
-        std::memcpy(s.pinned, static_cast<const char*>(host) + at, n);
-        CUDA_CHECK(cudaMemcpyAsync(s.device, s.pinned, n, cudaMemcpyHostToDevice, c.copy));
-        CUDA_CHECK(cudaEventRecord(s.arrived, c.copy));
-        CUDA_CHECK(cudaStreamWaitEvent(c.compute, s.arrived, 0));
-        CUDA_CHECK(cudaMemcpyAsync(static_cast<char*>(device) + at, s.device, n, cudaMemcpyDeviceToDevice, c.compute));
-        CUDA_CHECK(cudaEventRecord(s.free, c.compute));
+    for (std::size_t at = 0; at < bytes; at += kPiece) {
+        const std::size_t n = std::min(kPiece, bytes - at);
+        const Ring::Piece& p = c.ring->next(n);
+        std::memcpy(c.ring->pinned(p), static_cast<const char*>(host) + at, n);
+        CUDA_CHECK(cudaMemcpyAsync(c.ring->device(p), c.ring->pinned(p), n, cudaMemcpyHostToDevice, c.copy));
+        CUDA_CHECK(cudaEventRecord(p.arrived, c.copy));
+        CUDA_CHECK(cudaStreamWaitEvent(c.compute, p.arrived, 0));
+        CUDA_CHECK(cudaMemcpyAsync(static_cast<char*>(device) + at, c.ring->device(p), n, cudaMemcpyDeviceToDevice, c.compute));
+        CUDA_CHECK(cudaEventRecord(p.used, c.compute));
     }
 }
 void to_host(void* host, const void* device, std::size_t bytes) {

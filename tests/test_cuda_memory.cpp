@@ -84,8 +84,8 @@ TEST(CudaScratch, AnInnerOneLeavesTheOuterOneAlone) {
 }
 
 TEST(CudaCopies, LargerThanTheStagingRingComeBackAsTheyWent) {
-    Arena arena(std::size_t(64) << 20, Device::cuda);
-    std::vector<std::uint8_t> bytes(std::size_t(9 << 20) + 13);
+    Arena arena(std::size_t(512) << 20, Device::cuda);
+    std::vector<std::uint8_t> bytes(std::size_t(70 << 20) + 13);
     for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::uint8_t(i * 37 % 251);
     const Tensor t = upload(arena, {std::int64_t(bytes.size())}, bytes);
     const Tensor second = t.like();
@@ -93,6 +93,22 @@ TEST(CudaCopies, LargerThanTheStagingRingComeBackAsTheyWent) {
     fill_zero(t);
     EXPECT_EQ(download<std::uint8_t>(second), bytes);
     EXPECT_EQ(download<std::uint8_t>(t), std::vector<std::uint8_t>(bytes.size(), 0));
+}
+
+// Around the ring several times in pieces of all sizes, nothing read before the end.
+TEST(CudaCopies, NoneOvertakesAnotherInTheRing) {
+    Arena arena(std::size_t(1) << 30, Device::cuda);
+    Rng rng(11, 0);
+    std::vector<Tensor> there;
+    std::vector<std::vector<std::int32_t>> sent;
+    for (int i = 0; i < 260; ++i) {
+        const std::size_t n = i % 3 ? 1 + rng.below(200) : 1 + rng.below(1 << 20);
+        std::vector<std::int32_t> values(n, i);
+        values.back() = -i;
+        there.push_back(indices(arena, values));
+        sent.push_back(std::move(values));
+    }
+    for (std::size_t i = 0; i < sent.size(); ++i) ASSERT_EQ(download<std::int32_t>(there[i]), sent[i]) << i;
 }
 
 // A small network's training: forward, backward and the optimizer in one graph, the rates outside of it.
