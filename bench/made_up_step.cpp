@@ -15,7 +15,7 @@ MadeUpStep::MadeUpStep(const Config& c, eng::Device device)
       weights_(0, device),
       step_(0, device),
       model_(c.model, weights_, 1),
-      optimizer_(model_.params(), weights_, {0.9f, 0.98f, 1e-8f, 0.05f, 1, 0}),
+      optimizer_(model_.params(), weights_, {.beta2 = 0.98f, .weight_decay = 0.05f, .clip_norm = 1}),
       pixels_(eng::upload(weights_, {c.train.batch, c.model.image.height, c.model.image.width, 3}, batch_.pixels)) {}
 
 Tensor MadeUpStep::step_pixels() const {
@@ -39,8 +39,7 @@ double MadeUpStep::backward() { return eng::first_element(forward_and_back()); }
 
 void MadeUpStep::run() {
     forward_and_back();
-    const double norm = optimizer_.grad_norm();
-    optimizer_.step(1e-4f, 1e-4f, float(norm > 1 ? 1 / norm : 1));
+    optimizer_.step(1e-4f, 1e-4f, 1);
 }
 
 void MadeUpStep::dump(const std::string& folder) {

@@ -56,9 +56,7 @@ ImageFeatures VisionTransformer::operator()(const Tensor& pixels, const Tensor& 
     x = eng::add_class_and_positions(x, class_embedding_->use(), positional_embedding_->use());
     x = transformer_(ln_pre_(x), eng::uniform_seqs(pixels.arena(), B, L), false);
     const Tensor tokens = eng::matmul(ln_post_(x), proj_->use());
-    std::vector<std::int32_t> cls;
-    for (int b = 0; b < B; ++b) cls.push_back(b * L);
-    return {eng::gather_rows(tokens, eng::indices(pixels.arena(), cls)), tokens, B, L - 1};
+    return {eng::gather_rows(tokens, eng::count_up(pixels.arena(), B, 0, L)), tokens, B, L - 1};
 }
 
 TextEncoder::TextEncoder(const Declare& d, const ModelConfig& c)
@@ -74,9 +72,7 @@ TextFeatures TextEncoder::operator()(const TextBatch& t) const {
     x = transformer_(x, t.seqs, true);
     // Norm and projection are row-wise, so only the EOT rows need them.
     const Tensor texts = eng::matmul(ln_final_(eng::gather_rows(x, t.eot)), text_projection_->use());
-    std::vector<std::int32_t> captions;
-    for (int i = 0; i < t.captions; ++i) captions.push_back(i);
-    return {eng::gather_rows(texts, eng::indices(x.arena(), captions)), eng::gather_rows(texts, t.prompt_text), t.prompts};
+    return {eng::gather_rows(texts, eng::count_up(x.arena(), t.captions)), eng::gather_rows(texts, t.prompt_text), t.prompts};
 }
 
 }  // namespace scvd

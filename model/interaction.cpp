@@ -58,6 +58,7 @@ ImageSide Interaction::image_side(const ImageFeatures& f) const {
     const int N = f.patches;
     ImageSide s;
     s.tvl_kv = tvl_cross_.kv(f.tokens);
+    s.patches = N;
     s.tokens = eng::uniform_seqs(arena, f.count, N, 1, N + 1);
     if (!vsr_pair_) return s;
     std::vector<std::int32_t> patch_rows;
@@ -85,41 +86,55 @@ TextSide Interaction::text_side(const TextFeatures& f) const {
     return s;
 }
 
-Tensor Interaction::local(const Tensor& h) const { return ln3_(tvl_ffn_(h, residual_ ? h : Tensor{})); }
-
 eng::VsrWeights Interaction::vsr_weights() const {
     return {vsr_cross_->out.weight->use(), vsr_cross_->out.bias->use(), ln5_->weight->use(), ln5_->bias->use(), vsr_ffn_.up.weight->use(),
             vsr_ffn_.up.bias->use(), vsr_ffn_.down.weight->use(), vsr_ffn_.down.bias->use(), ln6_.weight->use(), ln6_.bias->use(), heads_, residual_};
 }
 
+Tensor Interaction::local(const ImageSide& image, const TextSide& text, const Seqs& prompts, const Seqs& tokens) const {
+    Scope scope("cgi.tvl");
+    const Tensor h = ln2_(tvl_cross_.out(eng::cross_attention(text.tvl_q, image.tvl_kv, prompts, tokens, heads_)));
+    return ln3_(tvl_ffn_(h, residual_ ? h : Tensor{}));
+}
+
+Tensor Interaction::textual(const ImageSide& image, const TextSide& text, const Seqs& prompts, const Seqs& regions) const {
+    Scope scope("cgi.vsr");
+    const Tensor g = (*ln5_)(vsr_cross_->out(eng::cross_attention(image.vsr_q, text.vsr_kv, regions, prompts, heads_)));
+    return eng::segment_max(ln6_(vsr_ffn_(g, residual_ ? g : Tensor{})), eng::results_of(regions));
+}
+
+PairVectors Interaction::aligned(const Tensor& t, const Tensor& l, const Seqs& prompts) const {
+    Scope scope("dfa");
+    PairVectors out;
+    out.t = t, out.prompts = eng::results_of(prompts);
+    const Tensor f = eng::focus(t, l, out.prompts, sim_, norm_, &out.weights);
+    const Tensor y = ln7_(eng::add(f, t));
+    out.v = dfa_ffn_(y, residual_ ? y : Tensor{});
+    return out;
+}
+
+PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text, const Candidates& c) const {
+    eng::Arena& arena = text.tvl_q.arena();
+    const int images = image.tokens.count, N = image.patches;
+    const Seqs prompts = eng::pick(text.slots, c.text, c.prompts);
+    const Tensor l = local(image, text, prompts, eng::repeat_seqs(arena, images, c.size, N, 1, N + 1));
+    const Tensor t = vsr_pair_ ? textual(image, text, prompts, eng::repeat_seqs(arena, images, c.size, N)) : eng::gather_rows(text.t, c.text.view({c.text.numel()}));
+    return aligned(t, l, prompts);
+}
+
 PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text, const PairList& pairs, bool with_map) const {
     eng::Arena& arena = text.tvl_q.arena();
     const Seqs prompts = eng::pick(arena, text.slots, pairs.text), tokens = eng::pick(arena, image.tokens, pairs.image);
-    PairVectors out;
-    out.prompts = eng::packed_seqs(arena, prompts.host_len);
-    Tensor l;
-    {
-        Scope scope("cgi.tvl");
-        const Tensor looked = eng::cross_attention(text.tvl_q, image.tvl_kv, prompts, tokens, heads_);
-        if (with_map) out.map = eng::cross_attention_map(text.tvl_q, image.tvl_kv, prompts, tokens, heads_);
-        l = local(ln2_(tvl_cross_.out(looked)));
-    }
-    {
+    const Tensor l = local(image, text, prompts, tokens);
+    Tensor t;
+    if (!vsr_pair_) t = eng::gather_rows(text.t, eng::indices(arena, pairs.text));
+    else if (eng::Tape::recording) t = textual(image, text, prompts, eng::pick(arena, image.regions, pairs.image));
+    else {
         Scope scope("cgi.vsr");
-        if (vsr_pair_ && !eng::Tape::recording) {
-            out.t = eng::vsr_pool(image.vsr_q, text.vsr_kv, image.regions, text.slots, pairs.image, pairs.text, vsr_weights());
-        } else if (vsr_pair_) {
-            const Seqs regions = eng::pick(arena, image.regions, pairs.image);
-            const Tensor g = (*ln5_)(vsr_cross_->out(eng::cross_attention(image.vsr_q, text.vsr_kv, regions, prompts, heads_)));
-            out.t = eng::segment_max(ln6_(vsr_ffn_(g, residual_ ? g : Tensor{})), eng::packed_seqs(arena, regions.host_len));
-        } else {
-            out.t = eng::gather_rows(text.t, eng::indices(arena, pairs.text));
-        }
+        t = eng::vsr_pool(image.vsr_q, text.vsr_kv, image.regions, text.slots, pairs.image, pairs.text, vsr_weights());
     }
-    Scope scope("dfa");
-    const Tensor f = eng::focus(out.t, l, out.prompts, sim_, norm_, &out.weights);
-    const Tensor y = ln7_(eng::add(f, out.t));
-    out.v = dfa_ffn_(y, residual_ ? y : Tensor{});
+    PairVectors out = aligned(t, l, prompts);
+    if (with_map) out.map = eng::cross_attention_map(text.tvl_q, image.tvl_kv, prompts, tokens, heads_);
     return out;
 }
 

@@ -10,6 +10,7 @@ struct ImageSide {
     Tensor tvl_kv;  // [B*(N+1), 2d]: TVL's keys and values of every token (CLS rows are never looked at)
     Tensor vsr_q;   // [B*N, d]: VSR's queries; undefined when vsr = text
     Seqs tokens, regions;  // patch rows of each image in tvl_kv and in vsr_q
+    int patches = 0;       // N
 };
 struct TextSide {
     Tensor tvl_q;   // [sum P, d]
@@ -21,6 +22,12 @@ struct PairList {
     std::vector<std::int32_t> image, text;
     void add(int i, int t) { image.push_back(i), text.push_back(t); }
     int size() const { return int(image.size()); }
+};
+// The same for training, image by image: each meets `size` texts. Who they are is known on the device alone.
+struct Candidates {
+    Tensor text;           // i32 [images * size]
+    int size;
+    std::int64_t prompts;  // of all of them together
 };
 struct PairVectors {
     Tensor v, t;     // [pairs, d]: visual and textual representation of each pair
@@ -35,13 +42,16 @@ public:
     ImageSide image_side(const ImageFeatures&) const;
     TextSide text_side(const TextFeatures&) const;
     PairVectors operator()(const ImageSide&, const TextSide&, const PairList&, bool with_map = false) const;
+    PairVectors operator()(const ImageSide&, const TextSide&, const Candidates&) const;
 
 private:
     struct Cross {  // multi-head cross-attention, projections split so that each side can be cached
         Linear q, kv, out;
         Cross(const Declare&, const std::string& name, int dim);
     };
-    Tensor local(const Tensor& h) const;  // L = LN3(FFN(H))
+    Tensor local(const ImageSide&, const TextSide&, const Seqs& prompts, const Seqs& tokens) const;    // TVL
+    Tensor textual(const ImageSide&, const TextSide&, const Seqs& prompts, const Seqs& regions) const;  // VSR, where t depends on the image
+    PairVectors aligned(const Tensor& t, const Tensor& l, const Seqs& prompts) const;                  // DFA
     eng::VsrWeights vsr_weights() const;
     bool residual_, vsr_pair_;
     int heads_;

@@ -7,24 +7,21 @@ namespace scvd {
 // The batch of all ranks as one of them sees it: it holds pairs [first, first + n) and knows everybody's labels. A loss is a mean over
 // the rows of the whole batch; each rank computes its own rows' part, and the parts' sum over ranks is the loss of one process.
 struct BatchShare {
-    BatchShare(std::vector<std::int32_t> all_labels, eng::Comm& comm);
+    BatchShare(const Tensor& all_labels, eng::Comm& comm);
     eng::Comm& comm;
-    std::vector<std::int32_t> labels;  // [B], of all
+    Tensor labels;  // i32 [B], of all
     std::int64_t first, n;
-    std::int64_t total() const { return std::int64_t(labels.size()); }
-    std::vector<std::int32_t> own_labels() const { return {labels.begin() + first, labels.begin() + first + n}; }
+    std::int64_t total() const { return labels.numel(); }
+    Tensor own_labels() const { return labels.slice(first, n); }
     // [n, ...] -> [B, ...]
     Tensor all(const Tensor& own) const { return eng::all_gather(own, comm, eng::shares_of(total(), comm.size())); }
     Tensor mean(const Tensor& rows) const;  // this rank's part of the mean over the batch's rows: [n] -> [1]
 };
 
-// Who matches whom, row-major, made on the host from labels: 1 the same person, 0 another, -1 no candidate.
-struct Match {
-    int rows = 0, cols = 0;
-    std::vector<std::int32_t> at;
-    Tensor on(eng::Arena&) const;  // i32 [rows, cols]
-};
-Match match_labels(const std::vector<std::int32_t>& rows, const std::vector<std::int32_t>& cols);
+// Losses and scores are computed in f32 (f64): a cosine rounded to bf16 and divided by 0.02 is off by a fifth.
+Tensor wide(const Tensor& x);
+// cos of every pair of global vectors, [captions, d] and [images, d] -> [captions, images], f32 (stage 1).
+Tensor global_scores(const Tensor& captions, const Tensor& images);
 
 // All of these take this rank's rows, v and t [n, d].
 // CMPM (Zhang & Lu, ECCV 2018), as the authors' loss file has it:
@@ -38,7 +35,7 @@ Tensor itc_loss(const Tensor& v, const Tensor& t, const BatchShare&, double temp
 // ID: half the cross-entropy of a classifier shared by both sides.
 Tensor id_loss(const Tensor& v, const Tensor& t, const Tensor& classifier, const BatchShare&);
 
-// One direction over given candidates: scores [n, C], column own[i] is row i's own pair. kind: cmpm | sdm | itc.
-Tensor candidates_loss(const std::string& kind, const Tensor& scores, const Match& match, const std::vector<std::int32_t>& own, const BatchShare&, double temperature);
+// One direction over given candidates: scores [n, C] of each row and its group. kind: cmpm | sdm | itc.
+Tensor candidates_loss(const std::string& kind, const Tensor& scores, const eng::PairUp& group, const BatchShare&, double temperature);
 
 }  // namespace scvd

@@ -102,9 +102,7 @@ ImageFeatures ResNet::operator()(const Tensor& pixels, const Tensor& augment) co
     const int B = int(pixels.shape()[0]), L = positions_ + 1;
     eng::Arena& arena = pixels.arena();
     const Tensor x = eng::add_mean_and_positions(p.x, pool_->positions->use());
-    std::vector<std::int32_t> first;
-    for (int b = 0; b < B; ++b) first.push_back(b * L);
-    const Tensor means = eng::indices(arena, first), v = pool_->v(x);
+    const Tensor means = eng::count_up(arena, B, 0, L), v = pool_->v(x);
     const Tensor asked = eng::attend(pool_->q(eng::gather_rows(x, means)), pool_->k(x), v, eng::uniform_seqs(arena, B, 1), eng::uniform_seqs(arena, B, L), heads_);
     return {pool_->c(asked), pool_->c(v), B, positions_};
 }

@@ -9,42 +9,9 @@
 namespace scvd {
 namespace {
 
-// Losses and scores are computed in f32 (f64): a cosine rounded to bf16 and divided by 0.02 is off by a fifth.
-Tensor wide(const Tensor& x) { return eng::cast(x, eng::stats_dtype(x.dtype())); }
-
 const ModelConfig& checked(const ModelConfig& c) {
     c.check();
     return c;
-}
-
-// Groups of pairs that stage 1 takes for each other, over the whole batch. Choosing costs the square of the number, so a large batch is cut into
-// pools, and the ranks take turns with them. One rank decides for all: a score that rounds differently on another machine must not give
-// ranks different groups.
-std::vector<std::vector<int>> groups_of(const Tensor& images, const Tensor& texts, const BatchShare& batch, int size, int pool) {
-    eng::Recording off(nullptr);
-    const Tensor v = batch.all(images.detach()), t = batch.all(texts.detach());
-    const int B = int(batch.total()), pools = (B + pool - 1) / pool;
-    const auto pool_of = [&](int p) { return eng::share_of(B, p, pools); };
-    std::vector<std::vector<std::int32_t>> order(pools);
-    for (int p = batch.comm.rank(); p < pools; p += batch.comm.size()) {
-        const auto [first, n] = pool_of(p);
-        std::vector<double> scores = eng::download_wide(global_scores(v.slice(first, n), t.slice(first, n)));
-        for (double& x : scores) x = std::isfinite(x) ? x : 0;  // nothing to order by; the loss says that it is not finite
-        for (const auto& g : group_alike(scores, {batch.labels.begin() + first, batch.labels.begin() + first + n}, size))
-            for (const int i : g) order[p].push_back(std::int32_t(first) + i);
-    }
-    std::vector<std::vector<int>> groups;
-    for (int p = 0; p < pools; ++p) {
-        if (!batch.comm.alone()) {
-            order[p].resize(std::size_t(pool_of(p).n));
-            const Tensor told = eng::indices(images.arena(), order[p]);
-            batch.comm.broadcast(told, p % batch.comm.size());
-            order[p] = eng::download<std::int32_t>(told);
-        }
-        for (std::size_t at = 0; at < order[p].size(); at += std::size_t(size))
-            groups.emplace_back(order[p].begin() + at, order[p].begin() + std::min(order[p].size(), at + size));
-    }
-    return groups;
 }
 
 // The text side of all ranks' captions. Prompts are few and short; images, which are large, stay where they are.
@@ -61,6 +28,15 @@ TextSide gathered(const TextSide& own, const BatchShare& batch) {
     return s;
 }
 
+// How many prompts the candidates of this rank's images have, all counted. Where every text meets a whole group that follows from the
+// batch; else it depends on who meets whom, and the host has to ask.
+std::int64_t prompts_met(const Seqs& slots, const Tensor& text, const BatchShare& batch, int size) {
+    if (batch.comm.alone() && batch.total() % size == 0) return slots.total * size;
+    std::int64_t rows = 0;
+    for (const auto t : eng::download<std::int32_t>(text)) rows += slots.host_len[std::size_t(t)];
+    return rows;
+}
+
 }  // namespace
 
 Scvd::Scvd(const ModelConfig& c, eng::Arena& arena, std::optional<std::uint64_t> seed)
@@ -75,7 +51,7 @@ Scvd::Scvd(const ModelConfig& c, eng::Arena& arena, std::optional<std::uint64_t>
 
 LossParts Scvd::loss(const Tensor& pixels, const Tensor& augment, const TextBatch& texts, const std::vector<std::int32_t>& labels) const {
     eng::Comm alone;
-    return loss(pixels, augment, texts, BatchShare(labels, alone));
+    return loss(pixels, augment, texts, BatchShare(eng::indices(pixels.arena(), labels), alone));
 }
 
 LossParts Scvd::loss(const Tensor& pixels, const Tensor& augment, const TextBatch& texts, const BatchShare& batch) const {
@@ -102,38 +78,30 @@ LossParts Scvd::loss(const Tensor& pixels, const Tensor& augment, const TextBatc
 
 Tensor Scvd::pair_stage(const ImageFeatures& image, const TextFeatures& text, const BatchShare& batch) const {
     const LossConfig& l = config_.loss;
-    eng::Arena& arena = image.tokens.arena();
     const ImageSide is = interaction_.image_side(image);
     const TextSide ts = interaction_.text_side(text);
     const int B = int(batch.total()), n = int(batch.n), K = hard_negatives(l.pairs);
     if (K < 0) {  // matched: v and t of a sample know each other; the loss can fall while nothing is learnt
-        PairList own;
-        for (int i = 0; i < n; ++i) own.add(i, i);
-        const PairVectors p = interaction_(is, ts, own);
+        const PairVectors p = interaction_(is, ts, Candidates{eng::count_up(image.tokens.arena(), n), 1, ts.slots.total});
         const Tensor v = wide(p.v), t = wide(p.t);
         return l.pair == "cmpm" ? cmpm_loss(v, t, batch) : l.pair == "sdm" ? sdm_loss(v, t, batch, l.pair_temperature) : itc_loss(v, t, batch, l.pair_temperature);
     }
     const int size = K == 0 ? B : std::min(B, 1 + K);
-    const GroupPairs g = pair_up(groups_of(image.global, text.global, batch, size, K == 0 ? B : l.pool), batch, size);
-    const PairVectors p = interaction_(is, gathered(ts, batch), g.pairs);
+    const eng::PairUp group = eng::pair_up(groups_of(image.global, text.global, batch, size, l.pool), batch.labels, batch.first, n, size, eng::stats_dtype(image.global.dtype()));
+    const TextSide all = gathered(ts, batch);
+    const PairVectors p = interaction_(is, all, Candidates{group.text, size, prompts_met(all.slots, group.text, batch, size)});
     const Tensor v = wide(p.v), t = wide(p.t), v_unit = eng::l2_normalize(v), t_unit = eng::l2_normalize(t);
-    const auto table = [&](const Tensor& scores) { return eng::gather_rows(scores.view({g.pairs.size(), 1}), eng::indices(arena, g.by_image)).view({n, size}); };
     // CMPM projects the one side on the other's direction; cosines are the same both ways.
     const bool cosine = l.pair != "cmpm";
-    const Tensor by_image = table(eng::row_dot(cosine ? v_unit : v, t_unit)), towards_text = cosine ? by_image : table(eng::row_dot(v_unit, t));
-    const Tensor by_text = eng::gather_rows(batch.all(towards_text).view({std::int64_t(B) * size, 1}), eng::indices(arena, g.by_text)).view({n, size});
-    return eng::add(candidates_loss(l.pair, by_image, g.match, g.own, batch, l.pair_temperature),
-                    candidates_loss(l.pair, by_text, g.match, g.own, batch, l.pair_temperature));
+    const Tensor by_image = eng::row_dot(cosine ? v_unit : v, t_unit).view({n, size}), towards_text = cosine ? by_image : eng::row_dot(v_unit, t).view({n, size});
+    const Tensor by_text = eng::gather_rows(batch.all(towards_text).view({std::int64_t(B) * size, 1}), group.by_text.view({std::int64_t(n) * size})).view({n, size});
+    return eng::add(candidates_loss(l.pair, by_image, group, batch, l.pair_temperature), candidates_loss(l.pair, by_text, group, batch, l.pair_temperature));
 }
 
 std::vector<float> Scvd::pair_scores(const ImageSide& image, const TextSide& text, const PairList& pairs) const {
     eng::Recording off(nullptr);
     const PairVectors p = interaction_(image, text, pairs);
     return eng::download<float>(eng::cast(eng::row_dot(eng::l2_normalize(wide(p.v)), eng::l2_normalize(wide(p.t))), eng::DType::f32));
-}
-
-Tensor global_scores(const Tensor& captions, const Tensor& images) {
-    return eng::linear(eng::l2_normalize(wide(captions)), eng::l2_normalize(wide(images)));
 }
 
 }  // namespace scvd

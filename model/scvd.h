@@ -44,7 +44,4 @@ private:
     Param* classifier_;
 };
 
-// cos of every (image, caption) pair of global vectors: [captions, images], f32 (stage 1).
-Tensor global_scores(const Tensor& captions, const Tensor& images);
-
 }  // namespace scvd

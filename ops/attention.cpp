@@ -1,48 +1,9 @@
 // Multi-head attention over sequences: self and cross, causal or not, uniform, ragged or paired - one kernel pair.
 #include <cmath>
 
-#include "engine/transfer.h"
 #include "ops/host.h"
 
 namespace eng {
-
-Tensor indices(Arena& arena, const std::vector<std::int32_t>& values) {
-    return upload(arena, Shape{std::int64_t(values.size())}, values);
-}
-
-Seqs make_seqs(Arena& arena, std::vector<std::int32_t> begin, std::vector<std::int32_t> len, bool shared) {
-    Seqs s;
-    std::vector<std::int32_t> packed;
-    s.count = int(begin.size());
-    for (const std::int32_t n : len) {
-        packed.push_back(std::int32_t(s.total));
-        s.total += n;
-        s.max_len = std::max(s.max_len, int(n));
-    }
-    s.begin = indices(arena, begin), s.len = indices(arena, len), s.out = indices(arena, packed);
-    s.shared = shared;
-    s.host_begin = std::move(begin), s.host_len = std::move(len);
-    return s;
-}
-Seqs packed_seqs(Arena& arena, const std::vector<std::int32_t>& lens) {
-    std::vector<std::int32_t> begin;
-    std::int32_t at = 0;
-    for (const std::int32_t n : lens) begin.push_back(at), at += n;
-    return make_seqs(arena, std::move(begin), lens, false);
-}
-Seqs uniform_seqs(Arena& arena, int count, int len, int first, int stride) {
-    std::vector<std::int32_t> begin;
-    for (int i = 0; i < count; ++i) begin.push_back(first + i * (stride ? stride : len));
-    return make_seqs(arena, std::move(begin), std::vector<std::int32_t>(count, len), false);
-}
-Seqs pick(Arena& arena, const Seqs& s, const std::vector<std::int32_t>& which) {
-    std::vector<std::int32_t> begin, len;
-    for (const std::int32_t i : which) {
-        ENG_CHECK(i >= 0 && i < s.count, "pick", "sequence ", i, " of ", s.count);
-        begin.push_back(s.host_begin[i]), len.push_back(s.host_len[i]);
-    }
-    return make_seqs(arena, std::move(begin), std::move(len), true);
-}
 
 namespace {
 
@@ -61,8 +22,9 @@ Attrs attrs_of(const Seqs& q, const Seqs& k, int heads, double scale, bool causa
     return {heads, scale, causal, q.shared || k.shared, q.max_len, k.max_len, k.total};
 }
 
+// Of sequences that the host knows; those made on the device name rows of ones that it knew.
 void check_rows(const char* op, const Seqs& s, std::int64_t rows, const char* side) {
-    for (int i = 0; i < s.count; ++i)
+    for (std::size_t i = 0; i < s.host_len.size(); ++i)
         ENG_CHECK(s.host_len[i] > 0 && s.host_begin[i] >= 0 && s.host_begin[i] + s.host_len[i] <= rows, op, side,
                   " sequence ", i, " has rows ", s.host_begin[i], " to ", s.host_begin[i] + s.host_len[i], " of ", rows);
 }

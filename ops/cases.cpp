@@ -41,6 +41,22 @@ Tensor paired_attention(Arena& a, In x) {
     return cross_attention(x[0], x[1], pick(a, texts, {0, 1, 2, 0, 1, 2}), pick(a, images, {0, 0, 0, 1, 1, 1}), 2);
 }
 
+// The same, picked on the device.
+Tensor attention_of_picked(Arena& a, In x) {
+    const Seqs texts = packed_seqs(a, {2, 1, 3});
+    return cross_attention(x[0], x[1], pick(texts, indices(a, {0, 2, 2, 1}), 9), repeat_seqs(a, 2, 2, 3, 1, 4), 2);
+}
+// Both losses over the candidates of rows 2 .. 10 of 13, in groups of four.
+Tensor candidate_losses(Arena& a, In x) {
+    std::vector<double> scores;
+    for (int i = 0; i < 13 * 13; ++i) scores.push_back(i * 37 % 101);
+    const Tensor labels = indices(a, counted(13, 5, 6)), order = labels.like();
+    group_alike(upload_as(a, {13, 13}, scores, stats_dtype(x[0].dtype())), labels, 4, order);
+    const PairUp p = pair_up(order, labels, 2, 8, 4, x[0].dtype() == DType::bf16 ? DType::f32 : x[0].dtype());
+    const Tensor s = cast(gather_rows(x[0], p.text.view({32})).view({8, 4}), p.negative.dtype());
+    return add(matching_loss(s, p.match, 1.0), softmax_xent(add(s, p.negative), p.own));
+}
+
 void add_elementwise(std::vector<Case>& c) {
     c.push_back({"add", {{5, 7}, {5, 7}}, [](Arena&, In x) { return add(x[0], x[1]); }});
     c.push_back({"add of one tensor twice", {{5, 7}}, [](Arena&, In x) { return add(x[0], x[0]); }});
@@ -103,6 +119,7 @@ void add_sequences(std::vector<Case>& c) {
     c.push_back({"attention that skips rows", {{4, 6}, {10, 12}}, [](Arena& a, In x) {
         return cross_attention(x[0], x[1], uniform_seqs(a, 2, 2), uniform_seqs(a, 2, 4, 1, 5), 1);
     }, 16, 4});
+    c.push_back({"attention of sequences picked on the device", {{6, 8}, {8, 16}}, attention_of_picked, 16, 4});
     c.push_back({"gather_rows with repeats", {{5, 7}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, {4, 0, 0, 2, 4, 4})); }});
     c.push_back({"gather_rows of many", {{6, 8}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, counted(70, 5, 6))); }});
     c.push_back({"gather_rows of wide rows", {{3, 1060}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, {2, 0, 2})); }});
@@ -153,6 +170,8 @@ void add_heads(std::vector<Case>& c) {
     c.push_back({"softmax_xent", {{6, 11}}, [](Arena& a, In x) { return softmax_xent(x[0], targets(a, 6, 11)); }, 11, 2});
     c.push_back({"softmax_xent one class", {{3, 1}}, [](Arena& a, In x) { return softmax_xent(scale(x[0], 1), targets(a, 3, 1)); }, 11, 2, 0, false});
     c.push_back({"matching_loss", {{7, 7}}, [](Arena& a, In x) { return matching_loss(x[0], match_table(a, 7, 7), 1.0); }, 16, 4});
+    c.push_back({"matching_loss of labels", {{3, 5}}, [](Arena& a, In x) { return matching_loss(x[0], match_labels(indices(a, {4, 1, 9}), indices(a, {1, 4, 1, 7, 9})), 1.0); }, 16, 4});
+    c.push_back({"losses over candidates", {{13, 1}}, candidate_losses, 16, 4});
     c.push_back({"matching_loss with temperature", {{5, 13}}, [](Arena& a, In x) { return matching_loss(l2_normalize(x[0]), match_table(a, 5, 13), 8.0); }, 16, 24});  // scores are multiplied by 8, and rounded before
 }
 

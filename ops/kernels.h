@@ -82,6 +82,7 @@ struct SoftmaxXentBwd { View dloss, logits, target, lse; Out dlogits; };
 struct MatchingFwd { View scores, match; Out loss, lse; double scale, eps; };
 struct MatchingBwd { View dloss, scores, match, loss, lse; Out dscores; double scale, eps; };
 
+struct ClipScaleArgs { View sum_of_squares; Out scale; double limit; };  // scale[0] = min(scale[0], limit / sqrt(sum_of_squares[0])); NaN leaves it
 // One pass over the flat buffers: moments, master, compute copy, and grad set back to zero. Weights decay apart from the
 // gradient (Loshchilov & Hutter, "Decoupled weight decay"), or with `l2` as a part of it, as Adam's decay was before. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
 // scalars [3], in master's dtype: what gradients are multiplied by, 1/(1-beta1^step), 1/(1-beta2^step). What changes from
@@ -92,6 +93,19 @@ struct AdamWArgs {
     float beta1, beta2, eps;
     bool l2 = false;
 };
+
+// ---- Index tensors, i32. A step whose indices are made on the device never waits for the host.
+struct CountUpArgs { Out y; std::int32_t first, inner, outer_step, inner_step; };  // y[i] = first + i / inner outer_step + i % inner inner_step
+// Sequences which[i] of a list, and where their rows start when results are packed: y_out[i] = sum of y_len before i.
+struct PickSeqsArgs { View begin, len, which; Out y_begin, y_len, y_out; };
+struct MatchLabelsArgs { View rows, cols; Out match; };     // match[i,j] = 1 where rows[i] == cols[j], else 0
+// order [n]: first + a permutation of 0..n-1 in which every `size` neighbours are a group (the last may be smaller). A group is the first
+// i that is left and those j of the rest with the largest scores[i,j] + scores[j,i]; of the same label only when others run out.
+struct GroupAlikeArgs { View scores, labels; Out order; int size; std::int32_t first; };
+// What the rows first .. first+n of the batch meet, order and labels [B] given, outputs [n, size] but own [n]. Row i is member own[i] of its
+// group; column b of it is the group's b-th member m: text = m, match = whether labels are equal, by_text = m size + own[i], where
+// the same pair stands in the other direction; negative = -1e4 where InfoNCE must not look, else 0. Where a group is smaller: match -1.
+struct PairUpArgs { View order, labels; Out text, by_text, match, negative, own; std::int32_t first; };
 
 // ---- Convolution nets. A picture's pixels are rows: x [B*H*W, C], channels innermost.
 struct ConvShape {

@@ -16,13 +16,24 @@ struct Seqs {
     int count = 0, max_len = 0;
     std::int64_t total = 0;  // rows of a packed result
     bool shared = false;
-    std::vector<std::int32_t> host_begin, host_len;
+    std::vector<std::int32_t> host_begin, host_len;  // empty where the list was made on the device
 };
 Seqs make_seqs(Arena&, std::vector<std::int32_t> begin, std::vector<std::int32_t> len, bool shared);
 Seqs packed_seqs(Arena&, const std::vector<std::int32_t>& lens);
 Seqs uniform_seqs(Arena&, int count, int len, int first = 0, int stride = 0);  // stride 0: len
+Seqs repeat_seqs(Arena&, int count, int times, int len, int first = 0, int stride = 0);  // each of them `times` times in a row; no host lists
 Seqs pick(Arena&, const Seqs&, const std::vector<std::int32_t>& which);        // may repeat: shared
+Seqs pick(const Seqs&, const Tensor& which, std::int64_t total);               // the same by an i32 tensor; the caller knows how many rows that is
+Seqs results_of(const Seqs&);                                                  // the packed rows of a result over them
 Tensor indices(Arena&, const std::vector<std::int32_t>& values);               // i32 [n]
+// i32 [n]: first + i / inner * outer_step + i % inner * inner_step
+Tensor count_up(Arena&, std::int64_t n, std::int32_t first = 0, std::int32_t outer_step = 1, std::int32_t inner = 1, std::int32_t inner_step = 0);
+
+// Who belongs to whom in a batch, decided where the scores are; letters and rules in ops/kernels.h.
+Tensor match_labels(const Tensor& rows, const Tensor& cols);                   // i32 [N], [C] -> i32 [N,C]: 1 the same, 0 another
+void group_alike(const Tensor& scores, const Tensor& labels, int size, const Tensor& order, std::int32_t first = 0);  // fills order
+struct PairUp { Tensor text, by_text, match, negative, own; };
+PairUp pair_up(const Tensor& order, const Tensor& labels, std::int64_t first, std::int64_t n, int size, DType dtype);  // dtype of `negative`
 
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);

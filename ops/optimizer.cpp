@@ -23,18 +23,13 @@ AdamW::AdamW(ParamStore& params, Arena& arena, const AdamWOptions& options, Comm
     lr_ = Tensor(arena, {n}, DType::f32);
     decay_ = lr_.like();
     scalars_ = Tensor(arena, {3}, params.master_dtype());
+    if (options.clip_norm > 0) sum_of_squares_ = Tensor(arena, {1}, params.grad.dtype());
     std::vector<std::int32_t> ends;  // a parameter's padding belongs to it: zero gradient, zero value
     for (std::int64_t i = 0; i < n; ++i) {
         const std::int64_t end = i + 1 < n ? params.all()[i + 1].offset : params.grad.numel();
         ends.push_back(std::int32_t(std::clamp<std::int64_t>(end - first_, 0, m.numel())));  // in the slice
     }
     ends_ = indices(arena, ends);
-}
-
-double AdamW::grad_norm() const {
-    Tensor sq = params_.grad.like({1});
-    run_dot(sq.device(), {in(params_.grad), in(params_.grad), out(sq)});
-    return std::sqrt(first_element(sq));
 }
 
 void AdamW::prepare(float clip_lr, float head_lr, float grad_scale) {
@@ -52,6 +47,10 @@ void AdamW::prepare(float clip_lr, float head_lr, float grad_scale) {
 
 void AdamW::apply() {
     const Device d = m.device();
+    if (sum_of_squares_.defined()) {
+        run_dot(d, {in(params_.grad), in(params_.grad), out(sum_of_squares_)});
+        run_clip_scale(d, {in(sum_of_squares_), out(scalars_), options_.clip_norm});
+    }
     const Tensor w = master(), compute = params_.compute.slice(first_, m.numel());
     run_adamw(d, {out(w), out(compute), out(params_.grad.slice(first_, m.numel())), out(m), out(v), in(lr_), in(decay_), in(ends_), in(scalars_),
                   options_.beta1, options_.beta2, options_.eps, options_.l2});

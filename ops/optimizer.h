@@ -9,6 +9,7 @@ struct AdamWOptions {
     float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
     float weight_decay = 0.01f;
     float bias_lr = 1;         // factor on the rate of parameters without decay (biases, norms, positions)
+    float clip_norm = 0;       // largest norm of all gradients together; 0: no limit
     float ema = 0;             // decay of the running average of the weights; 0: none
     bool l2 = false;           // decay as a part of the gradient: PyTorch's Adam, not its AdamW
     bool biases_only = false;  // without decay, and at bias_lr, are the parameters named "bias" alone
@@ -19,9 +20,8 @@ public:
     // With `comm` of several ranks each keeps a slice of the moments and of the average, updates that slice of the parameters and gives it to
     // the others: the same bits, in a fraction of the memory.
     AdamW(ParamStore&, Arena&, const AdamWOptions&, Comm* comm = nullptr);
-    // Gradient norm over all parameters, before any clipping.
-    double grad_norm() const;
-    // One update with the given rates; gradients are multiplied by grad_scale and set to zero afterwards.
+    // One update with the given rates; gradients are multiplied by grad_scale, or by less where their norm has a limit, and set to zero
+    // afterwards.
     void step(float clip_lr, float head_lr, float grad_scale) { prepare(clip_lr, head_lr, grad_scale), apply(); }
     // Its two halves: what differs from step to step goes to the device, then the kernels, the same each time.
     void prepare(float clip_lr, float head_lr, float grad_scale);
@@ -43,7 +43,7 @@ private:
     Comm* comm_;
     std::int64_t first_ = 0;           // of the slice
     std::vector<std::int64_t> slices_;  // elements of each rank's
-    Tensor lr_, decay_, ends_, scalars_;
+    Tensor lr_, decay_, ends_, scalars_, sum_of_squares_;
 };
 
 }  // namespace eng

@@ -127,7 +127,7 @@ Result step(const ModelConfig& c, eng::Comm& comm) {
     Scvd model(c, arena, 3);
     eng::Buckets buckets(model.params(), comm, 1 << 12);
     EXPECT_GT(buckets.count(), 3u);
-    const BatchShare batch(labels, comm);
+    const BatchShare batch(eng::indices(arena, labels), comm);
     eng::Tape tape;
     eng::Recording on(&tape);
     const LossParts loss = model.loss(pixels_of(arena, c, batch.first, batch.n), {}, texts_of(arena, batch.first, batch.n), batch);

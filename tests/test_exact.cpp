@@ -91,7 +91,7 @@ TEST_P(Exact, OutputsAndEveryGradient) {
     const ImageFeatures image = (*g.image)(g.pixels(), {});
     const TextFeatures text = (*g.text)(g.texts());
     eng::Comm alone;
-    const Tensor loss = itc_loss(image.global, text.global, BatchShare(std::vector<std::int32_t>(std::size_t(image.count)), alone), 0.3);
+    const Tensor loss = itc_loss(image.global, text.global, BatchShare(eng::count_up(image.global.arena(), image.count, 0, 0), alone), 0.3);
     const double limit = wide ? 1e-6 : 5e-5, gradient_limit = wide ? 2e-6 : 1e-4;
     EXPECT_LT(g.off(eng::download_wide(image.global), "global"), limit);
     EXPECT_LT(g.off(eng::download_wide(image.tokens), "tokens"), limit);

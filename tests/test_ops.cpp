@@ -102,7 +102,7 @@ TEST(Coverage, EveryKernelIsReachedByACase) {
 #undef KERNEL
     };
     for (int i = 0; i < kernel_count; ++i) {
-        if (std::string(names[i]) == "adamw") continue;  // has no op; its own test is below
+        if (std::string(names[i]) == "adamw" || std::string(names[i]) == "clip_scale") continue;  // have no op; their own tests are below
         EXPECT_GT(kernel_calls[i], 0) << names[i] << " is in kernels.def but no case reaches it";
     }
 }
@@ -138,6 +138,28 @@ void check_adam(bool l2) {
 }
 TEST(AdamW, EqualsTheFormula) { check_adam(false); }
 TEST(Adam, EqualsTheFormula) { check_adam(true); }
+
+// beta1 = 0: the first moment is the gradient as the optimizer took it.
+TEST(AdamW, LimitsTheNormOfAllGradientsTogether) {
+    const auto taken = [](double limit, double scale, std::vector<double> g) {
+        Arena arena;
+        ParamStore params(arena, DType::f32);
+        for (const char* name : {"a", "b"}) params.add(name, {1}, Init::ones(), ParamGroup::clip, true);
+        params.finalize(1);
+        eng::AdamW optimizer(params, arena, {.beta1 = 0, .clip_norm = float(limit)});
+        std::vector<double> all(std::size_t(params.grad.numel()));
+        for (int i = 0; i < 2; ++i) all[std::size_t(params.all()[i].offset)] = g[i];
+        copy(params.grad, upload_as(arena, params.grad.shape(), all, DType::f32));
+        optimizer.step(0, 0, float(scale));
+        return std::vector<double>{get(optimizer.m, params.all()[0].offset), get(optimizer.m, params.all()[1].offset)};
+    };
+    EXPECT_EQ(taken(0, 1, {3, 4}), (std::vector<double>{3, 4})) << "no limit";
+    EXPECT_EQ(taken(6, 1, {3, 4}), (std::vector<double>{3, 4})) << "below it";
+    EXPECT_EQ(taken(2.5, 1, {3, 4}), (std::vector<double>{1.5, 2}));
+    EXPECT_EQ(taken(2.5, 0.5, {3, 4}), (std::vector<double>{1.5, 2})) << "of what is left after scaling";
+    EXPECT_TRUE(std::isnan(taken(1, 1, {NAN, 4})[0])) << "a limit hides nothing";
+    EXPECT_EQ(taken(1, 1, {NAN, 4})[1], 4);
+}
 
 // Which parameters decay, and at which rate: a unit gradient, b1 = b2 = 0 and no decay move a weight by its rate.
 TEST(AdamW, BiasesAloneMayBeExempt) {

@@ -147,7 +147,7 @@ void check_steps(bool l2) {
             params.add("c", {3}, Init::zeros(), ParamGroup::clip, false);
             params.finalize(5);
             AdamWOptions options;
-            options.ema = 0.9f, options.l2 = l2, options.weight_decay = 0.3f;
+            options.ema = 0.9f, options.l2 = l2, options.clip_norm = l2 ? 3 : 0, options.weight_decay = 0.3f;
             eng::AdamW optimizer(params, arena, options);
             for (int step = 0; step < 3; ++step) {
                 std::vector<double> g;
@@ -165,6 +165,30 @@ void check_steps(bool l2) {
 }
 TEST(AdamW, TakesTheSameStepsOnBothDevices) { check_steps(false); }
 TEST(Adam, TakesTheSameStepsOnBothDevices) { check_steps(true); }
+
+// Index tensors are the same to the last number: groups of scores with ties and NaN, what rows meet, picked sequences.
+TEST(Indices, AreTheSameOnBothDevices) {
+    for (const auto& [n, size] : {std::pair{1, 1}, {13, 4}, {64, 8}, {131, 8}, {300, 7}, {5, 5}}) {
+        std::vector<std::int32_t> result[2];
+        for (const Device d : {Device::cpu, Device::cuda}) {
+            Arena arena(std::size_t(1) << 30, d);
+            std::vector<double> scores;
+            for (int i = 0; i < n * n; ++i) scores.push_back(i % 97 == 5 ? NAN : std::round(4 * normal(3, 1, std::uint64_t(i))) / 4);
+            std::vector<std::int32_t> who, lens;
+            for (int i = 0; i < n; ++i) who.push_back(i * 5 % (n / 3 + 1)), lens.push_back(1 + i % 5);
+            const Tensor labels = indices(arena, who), order = labels.like();
+            group_alike(upload_as(arena, {n, n}, scores, DType::f32), labels, size, order);
+            const int first = n / 4;
+            const PairUp p = pair_up(order, labels, first, n - first, size, DType::f32);
+            const Seqs s = pick(packed_seqs(arena, lens), p.text, 0);
+            const Tensor match = match_labels(labels, order), counted = count_up(arena, n, -3, 7, 2, 5);
+            for (const Tensor& t : {order, p.text, p.by_text, p.match, p.own, s.begin, s.len, s.out, match, counted})
+                for (const auto v : download<std::int32_t>(t)) result[int(d)].push_back(v);
+            for (const float v : download<float>(p.negative)) result[int(d)].push_back(std::int32_t(v));
+        }
+        EXPECT_EQ(result[0], result[1]) << n << " pairs in groups of " << size;
+    }
+}
 
 // The fused kernel against the CPU's steps, both in bf16: distances from f64 over all results, which see what a bound on the largest
 // cannot. It rounds less often, so it should be no further away.

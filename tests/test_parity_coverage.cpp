@@ -42,7 +42,7 @@ void run_adamw_once(Arena& device) {
     ParamStore params(device, DType::bf16);
     params.add("w", {5}, Init::ones(), ParamGroup::clip, true);
     params.finalize(1);
-    AdamW(params, device, {}).step(1e-3f, 1e-3f, 1.f);
+    AdamW(params, device, {.clip_norm = 1}).step(1e-3f, 1e-3f, 1.f);
 }
 
 TEST(Coverage, EveryGlobalFunctionIsReachedByACase) {

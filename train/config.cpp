@@ -211,7 +211,7 @@ std::string to_toml(const Config& c) {
 eng::AdamWOptions optimizer_options(const Config::Train& t) {
     ENG_CHECK(t.optimizer == "adamw" || t.optimizer == "adam", "config", "train.optimizer = \"", t.optimizer, "\", want adamw | adam");
     ENG_CHECK(t.exempt == "vectors" || t.exempt == "biases", "config", "train.exempt = \"", t.exempt, "\", want vectors | biases");
-    return {t.beta1, t.beta2, t.eps, t.weight_decay, t.bias_lr, t.ema, t.optimizer == "adam", t.exempt == "biases"};
+    return {t.beta1, t.beta2, t.eps, t.weight_decay, t.bias_lr, t.clip_norm, t.ema, t.optimizer == "adam", t.exempt == "biases"};
 }
 
 std::vector<std::string> preset_names() {

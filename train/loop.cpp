@@ -128,13 +128,8 @@ private:
         const auto& t = config_.train;
         LossValues parts;
         for (int micro = 0; micro < t.accumulate; ++micro) add_parts(parts, micro_batch(loader, state_.step * t.accumulate + micro));
-        double scale = 1;
-        if (t.clip_norm > 0) {
-            const double norm = optimizer_->grad_norm();
-            if (norm > t.clip_norm) scale = t.clip_norm / norm;
-        }
         const double f = schedule_factor({t.schedule, std::int64_t(double(t.warmup) * double(per_epoch)), total, t.hold_lr ? per_epoch : 0}, state_.step);
-        optimizer_->step(float(t.lr * f), float(t.head_lr * f), float(scale));
+        optimizer_->step(float(t.lr * f), float(t.head_lr * f), 1);
         ++state_.step;
         ENG_CHECK(step_arena_.in_use() == 0, "train", step_arena_.in_use(), " bytes of step memory were not given back");
         return parts;
@@ -158,7 +153,7 @@ private:
                                                 {config_.sd.slots, config_.sd.prompt_dropout, config_.sd.neutral, std::uint64_t(t.seed), host.readings});
         eng::Tape tape;
         eng::Recording on(&tape);
-        const LossParts loss = model_->loss(pixels, augment, texts, BatchShare(host.labels, world_.comm()));
+        const LossParts loss = model_->loss(pixels, augment, texts, BatchShare(eng::indices(step_arena_, host.labels), world_.comm()));
         const LossValues values = summed(loss);
         ENG_CHECK(std::isfinite(values[0].second), "train", "the loss is ", values[0].second, " at update ", state_.step,
                   "; run again with --check-numerics to see which op made it so");

@@ -37,6 +37,14 @@ void adamw_typed(const AdamWArgs& a) {
 
 }  // namespace
 
+void clip_scale(const ClipScaleArgs& a) {
+    dispatch_float(a.scale.dtype, "clip_scale", [&](auto tag) {
+        using T = decltype(tag);
+        const double most = a.limit / std::sqrt(double(ptr<T>(a.sum_of_squares)[0]));
+        if (most < double(ptr<T>(a.scale)[0])) ptr<T>(a.scale)[0] = T(most);
+    });
+}
+
 void adamw(const AdamWArgs& a) { a.master.dtype == DType::f64 ? adamw_typed<double>(a) : adamw_typed<float>(a); }
 
 }  // namespace eng::cpu

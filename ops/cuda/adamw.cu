@@ -57,8 +57,18 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWArgs a) {
     for (std::int64_t k = i; k < n && k < i + 4; ++k) update<1>(a, k);
 }
 
+// What gradients are multiplied by, so that their norm stays below a limit: the norm never leaves the device.
+__global__ void clip_scale_kernel(ClipScaleArgs a) {
+    const float most = float(a.limit) / sqrtf(ptr<float>(a.sum_of_squares)[0]);
+    if (most < ptr<float>(a.scale)[0]) ptr<float>(a.scale)[0] = most;
+}
+
 }  // namespace
 
+void clip_scale(const ClipScaleArgs& a) {
+    ENG_CHECK(a.scale.dtype == DType::f32, "clip_scale", "CUDA keeps gradients in f32, not in ", name_of(a.scale.dtype));
+    launch<clip_scale_kernel>({1, 1}, a);
+}
 void adamw(const AdamWArgs& a) {
     ENG_CHECK(a.master.dtype == DType::f32, "adamw", "CUDA keeps masters in f32, not in ", name_of(a.master.dtype));
     launch<adamw_kernel>({ceil_div(a.master.numel(), kThreads * 4), kThreads}, a);
