@@ -53,8 +53,8 @@ int scvd_step_dump(void* step, const char* folder) {
 int scvd_step_backward(void* step, double* loss) {
     return guarded([&] { *loss = static_cast<scvd::MadeUpStep*>(step)->backward(); });
 }
-int scvd_step_run(void* step) {
-    return guarded([&] { static_cast<scvd::MadeUpStep*>(step)->run(); });
+int scvd_step_run(void* step, int as_graph) {
+    return guarded([&] { static_cast<scvd::MadeUpStep*>(step)->run(as_graph); });
 }
 double scvd_step_peak_bytes(void* step) { return double(static_cast<scvd::MadeUpStep*>(step)->peak_bytes()); }
 // Parameter i in the order of declaration: its name, and its gradient as floats (f32 beside f32 and bf16 models). 1 behind

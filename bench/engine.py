@@ -119,8 +119,11 @@ class Step:
         self.e.check(self.e.lib.scvd_step_backward(self.h, C.byref(loss)))
         return loss.value
 
-    def run(self):
-        self.e.check(self.e.lib.scvd_step_run(self.h))
+    def run(self, graph=True):
+        self.e.check(self.e.lib.scvd_step_run(self.h, int(graph)))
+
+    def run_eager(self):
+        self.run(False)
 
     def peak_bytes(self):
         return self.e.lib.scvd_step_peak_bytes(self.h)

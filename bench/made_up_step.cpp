@@ -16,30 +16,33 @@ MadeUpStep::MadeUpStep(const Config& c, eng::Device device)
       step_(0, device),
       model_(c.model, weights_, 1),
       optimizer_(model_.params(), weights_, {.beta2 = 0.98f, .weight_decay = 0.05f, .clip_norm = 1}),
-      pixels_(eng::upload(weights_, {c.train.batch, c.model.image.height, c.model.image.width, 3}, batch_.pixels)) {}
+      graph_(step_),
+      pixels_(eng::upload(step_, {c.train.batch, c.model.image.height, c.model.image.width, 3}, batch_.pixels)),
+      labels_(eng::indices(step_, batch_.labels)),
+      one_(eng::upload_as(step_, {1}, {1}, eng::stats_dtype(model_.params().compute_dtype()))),
+      loss_(one_.like()),
+      texts_(to_texts(step_, batch_)) {}
 
-Tensor MadeUpStep::step_pixels() const {
-    const Tensor pixels(step_, pixels_.shape(), pixels_.dtype());
-    eng::copy(pixels, pixels_);
-    return pixels;
-}
+void MadeUpStep::encode_images() const { model_.encode_images(pixels_); }
+void MadeUpStep::encode_texts() const { model_.encode_texts(texts_); }
 
-void MadeUpStep::encode_images() const { model_.encode_images(step_pixels()); }
-void MadeUpStep::encode_texts() const { model_.encode_texts(to_texts(step_, batch_)); }
-
-Tensor MadeUpStep::forward_and_back() {
+void MadeUpStep::forward_and_back() {
     eng::Tape tape;
     eng::Recording on(&tape);
-    const LossParts loss = model_.loss(step_pixels(), {}, to_texts(step_, batch_), batch_.labels);
-    tape.backward(loss.total, eng::upload_as(step_, {1}, {1}, loss.total.dtype()));
-    return loss.total.detach();
+    const LossParts loss = model_.loss(pixels_, {}, texts_, BatchShare(labels_, alone_));
+    eng::copy(loss_, loss.total);
+    tape.backward(loss.total, one_);
 }
 
-double MadeUpStep::backward() { return eng::first_element(forward_and_back()); }
-
-void MadeUpStep::run() {
+double MadeUpStep::backward() {
     forward_and_back();
-    optimizer_.step(1e-4f, 1e-4f, 1);
+    return eng::first_element(loss_);
+}
+
+void MadeUpStep::run(bool as_graph) {
+    optimizer_.prepare(1e-4f, 1e-4f, 1);
+    const auto step = [this] { forward_and_back(), optimizer_.apply(); };
+    as_graph ? graph_.run("step", step) : step();
 }
 
 void MadeUpStep::dump(const std::string& folder) {

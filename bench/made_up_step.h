@@ -1,6 +1,7 @@
 #pragma once
 // A training step of the whole model on a made-up batch, on either device: forward, backward, clipping, AdamW.
 #include "bench/made_up_batch.h"
+#include "engine/graph.h"
 #include "ops/optimizer.h"
 
 namespace scvd {
@@ -10,8 +11,8 @@ public:
     MadeUpStep(const Config&, eng::Device);
     // Forward and backward; gradients add up in the parameters until the next update. Returns the loss.
     double backward();
-    // A whole step. The loss stays where it is.
-    void run();
+    // A whole step; the loss stays where it is. As a graph: recorded the third time, replayed from then on (on a GPU).
+    void run(bool as_graph = true);
     // The encoders alone, forward, with nothing kept for a gradient.
     void encode_images() const;
     void encode_texts() const;
@@ -22,15 +23,17 @@ public:
     std::size_t step_peak_bytes() const { return step_.peak(); }
 
 private:
-    Tensor forward_and_back();
-    Tensor step_pixels() const;  // in the step's memory: intermediate results are made beside the input
+    void forward_and_back();
     Config config_;
     MadeUpBatch batch_;
-    eng::Arena weights_;
-    mutable eng::Arena step_;
+    eng::Arena weights_, step_;
     Scvd model_;
     eng::AdamW optimizer_;
-    Tensor pixels_;  // stays on the device, as an epoch's pictures would
+    eng::StepGraph graph_;
+    eng::Comm alone_;
+    // What a step reads and its result, on the device and in the step's memory: intermediate results are made beside the inputs.
+    Tensor pixels_, labels_, one_, loss_;
+    TextBatch texts_;
 };
 
 }  // namespace scvd

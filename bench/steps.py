@@ -93,6 +93,8 @@ def run(preset, batches, engine, clock, write, modes, warm=20, samples=60):
             if not engine.peers_only:
                 ours.run()
                 line["ours"] = measure("ours", ours.run, clock, warm, samples, ours.peak_bytes)
+                if device == "cuda":  # launched kernel by kernel, not as one graph
+                    line["ours_eager"] = measure("ours_eager", ours.run_eager, clock, warm, samples, ours.peak_bytes)
             for name, texts, mode in peers_of(modes):
                 try:
                     t, trainer, _ = twin_of(folder, "bf16", device, texts)
@@ -116,7 +118,7 @@ def run(preset, batches, engine, clock, write, modes, warm=20, samples=60):
             line["failed"] = f"{type(e).__name__}: {e}"[:400]
             wrong += 1
         write(line)
-        said = {n: round(p["ms"]["median"], 2) for n, p in ([("ours", line["ours"])] if "ours" in line else []) + list(line["peers"].items())}
+        said = {n: round(p["ms"]["median"], 2) for n, p in [(n, line[n]) for n in ("ours", "ours_eager") if n in line] + list(line["peers"].items())}
         print(f"{line['id']}: {said} {line.get('failed', '')} {line['lacking']}", file=sys.stderr, flush=True)
     return wrong
 

@@ -39,7 +39,7 @@ list(REMOVE_ITEM cuemu_cudnn ops/cuda/cudnn/attention.cpp ops/cuda/cudnn/attenti
 list(APPEND cuemu_cudnn ops/cuda/cudnn/attention_none.cpp)  # its graphs have no twin here
 
 foreach(b plain asan check)
-  add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp engine/comm/nccl_none.cpp)
+  add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp engine/graph_cuda.cpp engine/comm/nccl_none.cpp)
   target_include_directories(cuemu_${b} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
   target_include_directories(cuemu_${b} SYSTEM PUBLIC ${CUDA_HEADERS})
   target_compile_options(cuemu_${b} PRIVATE ${cuemu_${b}_all} -g1 -Wall -Wextra -Werror -Wno-psabi -fno-strict-aliasing)
@@ -85,10 +85,12 @@ foreach(t test_parity_coverage test_cuda_train)
   add_test(NAME ${t} COMMAND ${t}_plain)
 endforeach()
 
-# The GPU arena itself, on the emulated driver.
-add_executable(test_cuda_memory_plain tests/test_cuda_memory.cpp engine/backing_cuda.cpp)
-target_link_libraries(test_cuda_memory_plain PRIVATE cases ops_cuda_emulated_plain cuemu_plain GTest::gtest_main)
-add_test(NAME test_cuda_memory COMMAND test_cuda_memory_plain)
+# The GPU arena itself, whose addresses stay as graphs want them, on the emulated driver.
+foreach(t test_cuda_memory test_cuda_graph)
+  add_executable(${t}_plain tests/${t}.cpp engine/backing_cuda.cpp)
+  target_link_libraries(${t}_plain PRIVATE train cases ops_cuda_emulated_plain cuemu_plain GTest::gtest_main)
+  add_test(NAME ${t} COMMAND ${t}_plain)
+endforeach()
 
 # Convolution and batch norm through cuDNN, with a stand-in for the library that keeps to its manual.
 if(CUDNN_INCLUDE)

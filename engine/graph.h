@@ -14,8 +14,7 @@ public:
     virtual ~Replay() = default;
     virtual void launch() = 0;
 };
-// Records what `step` enqueues; nothing of it runs yet. In builds without CUDA an error, under the emulator a Replay that
-// runs the step.
+// Records what `step` enqueues; nothing of it runs yet. In builds without CUDA an error.
 namespace cuda { std::unique_ptr<Replay> capture(const std::function<void()>& step); }
 
 class StepGraph {

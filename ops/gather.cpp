@@ -33,7 +33,7 @@ Tensor embed_tokens(const Tensor& ids, const Tensor& positions, const Tensor& ta
     check_index("embed_tokens", positions);
     ENG_CHECK(ids.numel() == positions.numel() && table.cols() == pos.cols(), "embed_tokens", ids.shape(), " ids, ",
               positions.shape(), " positions, table ", table.shape(), ", positions ", pos.shape());
-    const Tensor y = table.like(Shape{ids.numel(), table.cols()});
+    const Tensor y = ids.like(Shape{ids.numel(), table.cols()}, table.dtype());  // not beside the table, which is a parameter
     run_embed_forward(table.device(), {in(ids), in(positions), in(table), in(pos), out(y)});
     if (!wants_grad({&table, &pos})) return y;
     return Tape::recording->record("embed_tokens", {table, pos}, y, {ids, positions}, 0, [](Backward& b) {

@@ -54,7 +54,8 @@ step "catalogue cpu <-> cuda" "$bin/gpu_test_parity"
 for t in gemm attention ladder; do
     if [ -x "$bin/gpu_test_$t" ]; then step "$t" "$bin/gpu_test_$t"; else skip "$t" "not built"; fi
 done
-step "memory, copies, graph == eager" "$bin/gpu_test_cuda_memory"
+step "memory, copies, small graph" "$bin/gpu_test_cuda_memory"
+step "whole step as a graph == eager" "$bin/gpu_test_cuda_graph"
 if ldconfig -p 2>/dev/null | grep -q libnccl.so.2 || ls "${LD_LIBRARY_PATH%%:*}"/libnccl.so.2 >/dev/null 2>&1; then
     step "NCCL: one rank, and two refused" "$bin/gpu_test_cuda_comm"
 else

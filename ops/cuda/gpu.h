@@ -43,10 +43,9 @@ template <auto Kernel, class... Args>
 void launch(const Launch& cfg, Args&&... args) {
     if (cfg.grid.x == 0 || cfg.grid.y == 0 || cfg.grid.z == 0) return;
 #if GPU_EMULATED
-    cuemu::catch_up(stream());
-    cuemu::Invoke<Kernel> invoke{{std::forward<Args>(args)...}};
-    cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke,
-                     sizeof invoke});
+    cuemu::launch(stream(), [cfg, invoke = cuemu::Invoke<Kernel>{{std::forward<Args>(args)...}}]() mutable {
+        cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke, sizeof invoke});
+    });
 #else
     static std::size_t allowed = 48 * 1024;  // more has to be asked for; how much there is depends on card and kernel
     if (cfg.smem > allowed) {

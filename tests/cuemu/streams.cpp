@@ -1,6 +1,8 @@
 // Streams and events of the emulated GPU, as late as they may be: what is put on a stream happens when somebody waits for
 // it, so that a wait which is missing, on either side, shows as stale bytes. Kernels run at once, after all that their own
 // stream was given before. CUEMU_ASYNC=eager does everything at once; random does some of it at once.
+// A stream that records a graph does nothing: what it is given is kept, with the arguments of that moment, and done again at each
+// launch of the graph. What CUDA forbids meanwhile (waiting for the stream, or for another one's events) is an error here too.
 #include <cuda_runtime_api.h>
 
 #include <cstring>
@@ -15,8 +17,10 @@
 
 namespace {
 
+using Graph = std::vector<std::function<void()>>;
 struct Stream {
     std::deque<std::function<void()>> work;
+    std::shared_ptr<Graph> recording;  // null: it works
 };
 struct Record {  // of an event: done when the stream gets there
     Stream* stream;
@@ -50,6 +54,7 @@ bool at_once() {
 void put(cudaStream_t stream, std::function<void()> work) {
     std::lock_guard g(lock);
     if (!stream) return work();
+    if (of(stream)->recording) return of(stream)->recording->push_back(std::move(work));
     of(stream)->work.push_back(std::move(work));
     if (at_once()) finish(*of(stream));
 }
@@ -57,6 +62,14 @@ void put(cudaStream_t stream, std::function<void()> work) {
 }  // namespace
 
 namespace cuemu {
+void launch(cudaStream_t s, std::function<void()> grid) {
+    {
+        std::lock_guard g(lock);
+        if (s && of(s)->recording) return of(s)->recording->push_back(std::move(grid));
+        if (s) finish(*of(s));
+    }
+    grid();
+}
 void catch_up(cudaStream_t s) {
     std::lock_guard g(lock);
     if (s) finish(*of(s));
@@ -94,6 +107,7 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned) {
+    if (of(s)->recording) return cudaErrorStreamCaptureIsolation;
     if (const auto r = of(e)->last) put(s, [r] { finish(*r); });
     return cudaSuccess;
 }
@@ -103,7 +117,34 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t s) {
+    if (of(s)->recording) return cudaErrorStreamCaptureUnsupported;
     cuemu::catch_up(s);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
+    of(s)->recording = std::make_shared<Graph>();
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph) {
+    *graph = reinterpret_cast<cudaGraph_t>(new std::shared_ptr<Graph>(std::move(of(s)->recording)));
+    return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+    *exec = reinterpret_cast<cudaGraphExec_t>(new std::shared_ptr<Graph>(*reinterpret_cast<std::shared_ptr<Graph>*>(graph)));
+    return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s) {
+    put(s, [graph = *reinterpret_cast<std::shared_ptr<Graph>*>(exec)] {
+        for (const auto& work : *graph) work();
+    });
+    return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+    delete reinterpret_cast<std::shared_ptr<Graph>*>(graph);
+    return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+    delete reinterpret_cast<std::shared_ptr<Graph>*>(exec);
     return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {

@@ -1,0 +1,117 @@
+// A whole training step of the model as one graph: recorded with one batch and replayed with others it equals the eager step bit
+// for bit, though who meets whom in the pair stage differs from batch to batch. On a GPU, and here with recorded launches.
+#include <gtest/gtest.h>
+
+#include "engine/graph.h"
+#include "engine/transfer.h"
+#include "ops/optimizer.h"
+#include "tests/tiny.h"
+
+using namespace scvd;
+using namespace scvd::test;
+
+namespace {
+
+constexpr int kPairs = 8;
+
+// Batch `number`: of the same sizes as any other, but nothing else.
+struct HostInputs {
+    std::vector<std::uint8_t> pixels;
+    std::vector<std::int32_t> augment, ids, positions, lens, eot, prompt_text, slots, labels;
+    HostInputs(const ModelConfig& c, int number) {
+        std::mt19937 g{unsigned(number)};
+        for (int i = 0; i < kPairs * c.image.height * c.image.width * 3; ++i) pixels.push_back(std::uint8_t(g()));
+        for (int i = 0; i < kPairs * 8; ++i) augment.push_back(i % 8 == 0 ? std::int32_t(g() % 2) : 0);
+        for (int t = 0; t < kPairs + 5; ++t) {  // captions of 4 to 11 tokens, then five prompts
+            const int n = t < kPairs ? 4 + (t + 3 * number) % kPairs : 3 + t % 3;
+            for (int i = 0; i < n; ++i) ids.push_back(std::int32_t(i == 0 ? 49406 : i == n - 1 ? 49407 : g() % 50)), positions.push_back(i);
+            lens.push_back(n), eot.push_back(std::int32_t(ids.size()) - 1);
+        }
+        for (int i = 0; i < kPairs; ++i) slots.push_back(1 + (i + number) % 4), labels.push_back(std::int32_t(g() % 5));
+        for (int i = 0; i < 20; ++i) prompt_text.push_back(kPairs + std::int32_t(g() % 5));
+    }
+};
+
+// What a step reads, at addresses that stay.
+struct Inputs {
+    Tensor pixels, augment, labels, one;
+    TextBatch texts;
+    Inputs(eng::Arena& arena, const ModelConfig& c, const HostInputs& h)
+        : pixels(eng::upload(arena, {kPairs, c.image.height, c.image.width, 3}, h.pixels)),
+          augment(eng::indices(arena, h.augment).view({kPairs, 8})),
+          labels(eng::indices(arena, h.labels)),
+          one(eng::upload<float>(arena, {1}, {1.f})) {
+        texts.ids = eng::indices(arena, h.ids), texts.positions = eng::indices(arena, h.positions), texts.eot = eng::indices(arena, h.eot);
+        texts.seqs = eng::packed_seqs(arena, h.lens), texts.captions = kPairs;
+        texts.prompt_text = eng::indices(arena, h.prompt_text), texts.prompts = eng::packed_seqs(arena, h.slots);
+    }
+    void take(const Inputs& other) const {
+        const auto pairs = [](const Seqs& to, const Seqs& from) { eng::copy(to.begin, from.begin), eng::copy(to.len, from.len), eng::copy(to.out, from.out); };
+        for (const auto& [to, from] : {std::pair{pixels, other.pixels}, {augment, other.augment}, {labels, other.labels}, {texts.ids, other.texts.ids},
+                                       {texts.positions, other.texts.positions}, {texts.eot, other.texts.eot}, {texts.prompt_text, other.texts.prompt_text}})
+            eng::copy(to, from);
+        pairs(texts.seqs, other.texts.seqs), pairs(texts.prompts, other.texts.prompts);
+    }
+};
+
+// Losses of `steps` updates on as many batches, and the weights after them.
+std::vector<double> train(const ModelConfig& c, bool as_graph, int steps) {
+    eng::Arena weights(std::size_t(1) << 28, eng::Device::cuda), batch_memory(std::size_t(1) << 28, eng::Device::cuda), step_memory(std::size_t(1) << 28, eng::Device::cuda);
+    Scvd model(c, weights, 5);
+    eng::AdamW optimizer(model.params(), weights, {.clip_norm = 1});
+    const Inputs now(step_memory, c, HostInputs(c, 0));
+    const Tensor loss = now.one.like();
+    eng::Comm alone;
+    eng::StepGraph graph(step_memory);
+    const auto step = [&] {
+        eng::Tape tape;
+        eng::Recording on(&tape);
+        const LossParts parts = model.loss(now.pixels, now.augment, now.texts, BatchShare(now.labels, alone));
+        eng::copy(loss, parts.total);
+        tape.backward(parts.total, now.one);
+        optimizer.apply();
+    };
+    std::vector<double> values;
+    for (int i = 0; i < steps; ++i) {
+        now.take(Inputs(batch_memory, c, HostInputs(c, i)));
+        optimizer.prepare(1e-2f, 1e-2f, 1);
+        as_graph ? graph.run("batch", step) : step();
+        values.push_back(eng::first_element(loss));
+        EXPECT_EQ(graph.recorded("batch"), as_graph && i >= 2);
+    }
+    for (const double w : eng::download_wide(model.params().master)) values.push_back(w);
+    return values;
+}
+
+TEST(ScvdGraph, ReplayedStepsEqualEagerOnesOnOtherBatches) {
+    for (const auto& [dtype, pair] : {std::pair{"f32", "cmpm"}, {"bf16", "itc"}}) {
+        ModelConfig c = tiny_config(dtype);
+        c.loss.pair = pair, c.loss.pairs = "hard:1", c.loss.pool = 4, c.classes = 5, c.loss.id_weight = 1;
+        const auto eager = train(c, false, 5), replayed = train(c, true, 5);
+        EXPECT_EQ(eager, replayed) << dtype << " " << pair;
+        EXPECT_NE(eager[3], eager[4]);
+    }
+}
+
+// A step that asks the host in its middle cannot be recorded: an error, not a graph that repeats the first answer.
+TEST(ScvdGraph, AStepThatReadsBackIsRefused) {
+    eng::Arena memory(std::size_t(1) << 26, eng::Device::cuda);
+    const Tensor x = eng::upload<float>(memory, {1}, {2.f});
+    eng::StepGraph graph(memory);
+    const auto reads = [&] { eng::first_element(x); };
+    const auto uploads = [&] { eng::indices(memory, {1, 2, 3}); };
+    const auto refused = [&](const char* key, const std::function<void()>& step) {
+        graph.run(key, step), graph.run(key, step);
+        try {
+            graph.run(key, step);
+            return false;
+        } catch (const std::exception&) {
+            return true;
+        }
+    };
+    EXPECT_TRUE(refused("reads", reads));
+    EXPECT_TRUE(refused("uploads", uploads));
+    EXPECT_EQ(eng::first_element(x), 2) << "the stream works again";
+}
+
+}  // namespace
