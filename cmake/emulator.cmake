@@ -77,16 +77,14 @@ foreach(b plain asan check)
   target_link_libraries(test_ladder_${b} PRIVATE cases ladder_gemm_${b} ladder_attention_${b} ops_cuda_emulated_${b} cuemu_memory_${b} cuemu_${b} GTest::gtest_main)
 endforeach()
 
-# Every kernel of the sources is launched by a case; a short training run is the same on both devices.
-foreach(t test_parity_coverage test_cuda_train)
-  add_executable(${t}_plain tests/${t}.cpp)
-  target_compile_definitions(${t}_plain PRIVATE SCVD_SOURCE="${CMAKE_SOURCE_DIR}")
-  target_link_libraries(${t}_plain PRIVATE train cases ops_cuda_emulated_plain cuemu_memory_plain cuemu_plain GTest::gtest_main)
-  add_test(NAME ${t} COMMAND ${t}_plain)
-endforeach()
+# Every kernel of the sources is launched by a case.
+add_executable(test_parity_coverage_plain tests/test_parity_coverage.cpp)
+target_compile_definitions(test_parity_coverage_plain PRIVATE SCVD_SOURCE="${CMAKE_SOURCE_DIR}")
+target_link_libraries(test_parity_coverage_plain PRIVATE train cases ops_cuda_emulated_plain cuemu_memory_plain cuemu_plain GTest::gtest_main)
+add_test(NAME test_parity_coverage COMMAND test_parity_coverage_plain)
 
-# The GPU arena itself, whose addresses stay as graphs want them, on the emulated driver.
-foreach(t test_cuda_memory test_cuda_graph)
+# The GPU arena itself, whose addresses stay as graphs want them, on the emulated driver; what needs such addresses: whole steps.
+foreach(t test_cuda_memory test_cuda_graph test_cuda_train)
   add_executable(${t}_plain tests/${t}.cpp engine/backing_cuda.cpp)
   target_link_libraries(${t}_plain PRIVATE train cases ops_cuda_emulated_plain cuemu_plain GTest::gtest_main)
   add_test(NAME ${t} COMMAND ${t}_plain)

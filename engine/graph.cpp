@@ -4,7 +4,7 @@ namespace eng {
 
 void StepGraph::run(const std::string& key, const std::function<void()>& step) {
     Entry& e = entries_[key];
-    if (arena_.device() == Device::cpu || e.runs < 2) {
+    if (arena_.device() == Device::cpu || e.runs < 2 || (!e.replay && recorded_ == kMost)) {
         ++e.runs;
         return step();
     }
@@ -16,6 +16,7 @@ void StepGraph::run(const std::string& key, const std::function<void()>& step) {
         } frozen(arena_);
         const std::size_t before = arena_.in_use();
         e.replay = cuda::capture(step);
+        ++recorded_;
         ENG_CHECK(arena_.in_use() == before, "graph", "step ", key, " keeps ", arena_.in_use() - before, " bytes of step memory");
     }
     e.replay->launch();

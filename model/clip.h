@@ -47,7 +47,7 @@ struct TextBatch {
     Tensor eot;             // i32 [texts]: the row of each text's EOT
     int captions = 0;       // the first so many texts
     Tensor prompt_text;     // i32 [sum P]: which text is the prompt in each slot of each caption
-    Seqs prompts;           // per caption, its slots
+    Seqs prompts;           // per caption, its slots; behind them there may be lists that only fill the tables
 };
 
 struct TextFeatures {

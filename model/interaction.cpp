@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+#include "engine/transfer.h"
+
 namespace scvd {
 namespace {
 
@@ -100,11 +102,19 @@ Tensor Interaction::textual(const ImageSide& image, const TextSide& text, const 
     return eng::segment_max(ln6_(vsr_ffn_(g, residual_ ? g : Tensor{})), eng::results_of(regions));
 }
 
-PairVectors Interaction::aligned(const Tensor& t, const Tensor& l, const Seqs& prompts) const {
+// filling: so many lists behind the pairs' own; they get a pair's t, as nobody looks at what comes of it.
+PairVectors Interaction::aligned(const Tensor& t, const Tensor& l, const Seqs& prompts, int filling) const {
     Scope scope("dfa");
     PairVectors out;
     out.t = t, out.prompts = eng::results_of(prompts);
-    const Tensor f = eng::focus(t, l, out.prompts, sim_, norm_, &out.weights);
+    Tensor f;
+    if (!filling) {
+        f = eng::focus(t, l, out.prompts, sim_, norm_, &out.weights);
+    } else {
+        const Tensor rows(t.arena(), {t.rows() + filling}, eng::DType::i32);
+        eng::count_up(rows.slice(0, t.rows()), 0, 1), eng::count_up(rows.slice(t.rows(), filling), 0, 0);
+        f = eng::gather_rows(eng::focus(eng::gather_rows(t, rows), l, out.prompts, sim_, norm_, &out.weights), rows.slice(0, t.rows()));
+    }
     const Tensor y = ln7_(eng::add(f, t));
     out.v = dfa_ffn_(y, residual_ ? y : Tensor{});
     return out;
@@ -112,11 +122,23 @@ PairVectors Interaction::aligned(const Tensor& t, const Tensor& l, const Seqs& p
 
 PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text, const Candidates& c) const {
     eng::Arena& arena = text.tvl_q.arena();
-    const int images = image.tokens.count, N = image.patches;
-    const Seqs prompts = eng::pick(text.slots, c.text, c.prompts);
-    const Tensor l = local(image, text, prompts, eng::repeat_seqs(arena, images, c.size, N, 1, N + 1));
-    const Tensor t = vsr_pair_ ? textual(image, text, prompts, eng::repeat_seqs(arena, images, c.size, N)) : eng::gather_rows(text.t, c.text.view({c.text.numel()}));
-    return aligned(t, l, prompts);
+    const int images = image.tokens.count, N = image.patches, pairs = images * c.size, filling = c.filling * c.size;
+    // The filling's prompts look at the first image.
+    Tensor texts = c.text.view({pairs});
+    Seqs tokens = eng::repeat_seqs(arena, images, c.size, N, 1, N + 1);
+    if (filling) {
+        texts = Tensor(arena, {pairs + filling}, eng::DType::i32), tokens.begin = texts.like();
+        eng::copy(texts.slice(0, pairs), c.text), eng::count_up(texts.slice(pairs, filling), text.slots.count - c.filling, 1, c.size);
+        eng::count_up(tokens.begin.slice(0, pairs), 1, N + 1, c.size), eng::count_up(tokens.begin.slice(pairs, filling), 1, 0);
+        tokens.len = eng::count_up(arena, pairs + filling, N, 0), tokens.out = eng::count_up(arena, pairs + filling, 0, N);
+        tokens.count += filling, tokens.total += std::int64_t(filling) * N;
+    }
+    const Seqs prompts = eng::pick(text.slots, texts, c.prompts);
+    const Tensor l = local(image, text, prompts, tokens);
+    if (!vsr_pair_) return aligned(eng::gather_rows(text.t, c.text.view({pairs})), l, prompts, filling);
+    Seqs met = prompts;  // by the images
+    met.begin = prompts.begin.slice(0, pairs), met.len = prompts.len.slice(0, pairs), met.out = prompts.out.slice(0, pairs), met.count = pairs;
+    return aligned(textual(image, text, met, eng::repeat_seqs(arena, images, c.size, N)), l, prompts, filling);
 }
 
 PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text, const PairList& pairs, bool with_map) const {

@@ -27,7 +27,8 @@ struct PairList {
 struct Candidates {
     Tensor text;           // i32 [images * size]
     int size;
-    std::int64_t prompts;  // of all of them together
+    std::int64_t prompts;  // of all of them together, and of the filling
+    int filling = 0;       // lists of prompts behind the captions', each counted `size` times: sizes that do not depend on the batch
 };
 struct PairVectors {
     Tensor v, t;     // [pairs, d]: visual and textual representation of each pair
@@ -51,7 +52,7 @@ private:
     };
     Tensor local(const ImageSide&, const TextSide&, const Seqs& prompts, const Seqs& tokens) const;    // TVL
     Tensor textual(const ImageSide&, const TextSide&, const Seqs& prompts, const Seqs& regions) const;  // VSR, where t depends on the image
-    PairVectors aligned(const Tensor& t, const Tensor& l, const Seqs& prompts) const;                  // DFA
+    PairVectors aligned(const Tensor& t, const Tensor& l, const Seqs& prompts, int filling = 0) const;  // DFA
     eng::VsrWeights vsr_weights() const;
     bool residual_, vsr_pair_;
     int heads_;

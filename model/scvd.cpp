@@ -32,6 +32,7 @@ TextSide gathered(const TextSide& own, const BatchShare& batch) {
 // batch; else it depends on who meets whom, and the host has to ask.
 std::int64_t prompts_met(const Seqs& slots, const Tensor& text, const BatchShare& batch, int size) {
     if (batch.comm.alone() && batch.total() % size == 0) return slots.total * size;
+    ENG_CHECK(slots.count == batch.total(), "pairs", "a batch of ", batch.total(), " in groups of ", size, " cannot be filled up to a size that others have");
     std::int64_t rows = 0;
     for (const auto t : eng::download<std::int32_t>(text)) rows += slots.host_len[std::size_t(t)];
     return rows;
@@ -82,14 +83,14 @@ Tensor Scvd::pair_stage(const ImageFeatures& image, const TextFeatures& text, co
     const TextSide ts = interaction_.text_side(text);
     const int B = int(batch.total()), n = int(batch.n), K = hard_negatives(l.pairs);
     if (K < 0) {  // matched: v and t of a sample know each other; the loss can fall while nothing is learnt
-        const PairVectors p = interaction_(is, ts, Candidates{eng::count_up(image.tokens.arena(), n), 1, ts.slots.total});
+        const PairVectors p = interaction_(is, ts, Candidates{eng::count_up(image.tokens.arena(), n), 1, ts.slots.total, ts.slots.count - n});
         const Tensor v = wide(p.v), t = wide(p.t);
         return l.pair == "cmpm" ? cmpm_loss(v, t, batch) : l.pair == "sdm" ? sdm_loss(v, t, batch, l.pair_temperature) : itc_loss(v, t, batch, l.pair_temperature);
     }
     const int size = K == 0 ? B : std::min(B, 1 + K);
     const eng::PairUp group = eng::pair_up(groups_of(image.global, text.global, batch, size, l.pool), batch.labels, batch.first, n, size, eng::stats_dtype(image.global.dtype()));
     const TextSide all = gathered(ts, batch);
-    const PairVectors p = interaction_(is, all, Candidates{group.text, size, prompts_met(all.slots, group.text, batch, size)});
+    const PairVectors p = interaction_(is, all, Candidates{group.text, size, prompts_met(all.slots, group.text, batch, size), all.slots.count - B});
     const Tensor v = wide(p.v), t = wide(p.t), v_unit = eng::l2_normalize(v), t_unit = eng::l2_normalize(t);
     // CMPM projects the one side on the other's direction; cosines are the same both ways.
     const bool cosine = l.pair != "cmpm";

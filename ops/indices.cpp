@@ -65,8 +65,11 @@ Seqs results_of(const Seqs& s) {
 
 Tensor count_up(Arena& arena, std::int64_t n, std::int32_t first, std::int32_t outer_step, std::int32_t inner, std::int32_t inner_step) {
     const Tensor y(arena, {n}, DType::i32);
-    run_count_up(y.device(), {out(y), first, inner, outer_step, inner_step});
+    count_up(y, first, outer_step, inner, inner_step);
     return y;
+}
+void count_up(const Tensor& y, std::int32_t first, std::int32_t outer_step, std::int32_t inner, std::int32_t inner_step) {
+    run_count_up(y.device(), {out(y), first, inner, outer_step, inner_step});
 }
 
 Tensor match_labels(const Tensor& rows, const Tensor& cols) {

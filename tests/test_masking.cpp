@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
+#include <set>
 
+#include "engine/transfer.h"
 #include "tests/tiny.h"
 #include "train/data/texts.h"
 
@@ -137,6 +140,57 @@ TEST_P(Masking, CaptionsWithoutPhrasesAreFinite) {
             EXPECT_TRUE(std::isfinite(backward(model, arena, tiny_texts(arena, slots), {0, 1, 2})));
             EXPECT_TRUE(eng::all_finite(model.params().grad));
         }
+}
+
+// 6. Texts and captions that only fill a batch up to one of few sizes add nothing but zeros.
+TEST_P(Masking, FillingUpToFewSizesChangesNothing) {
+    Config c;
+    c.model = config("f64");
+    TextBank bank(c, "");
+    std::vector<TextItem> items;
+    for (const char* t : {"A man in a red shirt, blue jeans and white shoes carries a bag.", "A girl.", "An old woman in a coat and a hat."}) items.push_back(bank.item(t));
+    for (const char* pairs : {"all", "hard:2", "matched"}) {
+        c.model.loss.pairs = pairs;
+        Arena arena;
+        double loss[2];
+        std::vector<double> grads[2];
+        for (const bool filled : {false, true}) {
+            Scvd model(c.model, arena, 1);
+            const TextBatch b = make_text_batch(arena, bank, pointers(items), {}, filled);
+            EXPECT_EQ(b.prompts.count > 3, filled);
+            loss[filled] = backward(model, arena, b, {0, 1, 2});
+            grads[filled] = eng::download_wide(model.params().grad);
+        }
+        EXPECT_NEAR(loss[1], loss[0], 1e-12 * std::fabs(loss[0])) << pairs;
+        double most = 0, worst = 0;
+        for (std::size_t i = 0; i < grads[0].size(); ++i) most = std::max(most, std::fabs(grads[0][i])), worst = std::max(worst, std::fabs(grads[1][i] - grads[0][i]));
+        EXPECT_LT(worst, 1e-12 * most) << pairs;
+    }
+}
+
+TEST(FewSizes, AreFewAndHoldEveryBatch) {
+    Config c;
+    c.model = tiny_config("f32");
+    TextBank bank(c, "");
+    std::vector<TextItem> items;
+    for (int i = 0; i < 100; ++i) items.push_back(bank.item("A man in a " + std::string(i % 3 ? "red" : "dark blue") + " shirt" + (i % 4 ? " with a bag and black shoes." : ".")));
+    std::set<std::vector<std::int64_t>> sizes, exact;
+    Arena arena;
+    for (int first = 0; first < 32; ++first)
+        for (const bool few : {false, true}) {
+            std::vector<std::int64_t> readings(64);
+            std::iota(readings.begin(), readings.end(), 64 * first);
+            const TextBatch b = make_text_batch(arena, bank, pointers(items, std::size_t(first), 64), {8, 0.3f, 0.2f, 1, readings}, few);
+            EXPECT_EQ(b.captions, 64);
+            EXPECT_EQ(b.seqs.total, b.ids.numel());
+            EXPECT_EQ(b.prompts.total, b.prompt_text.numel());
+            for (const Seqs* s : {&b.seqs, &b.prompts})
+                for (const auto n : s->host_len) EXPECT_TRUE(n > 0 && n <= s->max_len);
+            EXPECT_LE(b.seqs.max_len, c.model.text.context);
+            for (const auto i : eng::download<std::int32_t>(b.prompt_text)) EXPECT_LT(i, b.seqs.count);
+            (few ? sizes : exact).insert({b.seqs.count, b.seqs.max_len, b.seqs.total, b.prompts.count, b.prompts.max_len, b.prompts.total});
+        }
+    EXPECT_LT(sizes.size(), exact.size() / 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Switches, Masking, testing::ValuesIn(switches), [](const auto& info) { return std::string(info.param.name); });

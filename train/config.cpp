@@ -170,6 +170,7 @@ std::vector<Setting> settings(Config& c) {
     add("train.clip_norm", c.train.clip_norm, "largest gradient norm; 0: no clipping");
     add("train.ema", c.train.ema, "decay of the weight average; 0: none");
     add("train.schedule", c.train.schedule, "cosine | multistep");
+    add("train.graph", c.train.graph, "on one GPU: record a step for each of few sizes of batches, and replay it");
     add("train.hold_lr", c.train.hold_lr, "the learning rate moves at the start of an epoch, not with every update");
     add("eval.shortlist", c.eval.shortlist, "re-score the best K of stage 1; 0: all pairs");
     add("eval.lambda", c.eval.lambda, "weight of the global score; below 0: chosen on val");

@@ -37,6 +37,7 @@ struct Config {
         std::string exempt = "vectors";            // from decay, and at bias_lr: vectors (biases, norms, positions) | biases
         bool shard_optimizer = false;              // each rank keeps a slice of the optimizer's state
         std::string schedule = "cosine";           // cosine | multistep (x0.1 at 5/8 and 7/8 of the epochs)
+        bool graph = true;                         // on one GPU: steps are recorded once per size and replayed
         bool hold_lr = false;                      // the rate moves at the start of an epoch, as in IRRA, not with every update
     } train;
     struct Eval {

@@ -21,6 +21,7 @@
 #include "train/evaluate.h"
 #include "train/events.h"
 #include "train/run_log.h"
+#include "train/step.h"
 
 namespace scvd {
 namespace {
@@ -68,9 +69,11 @@ public:
                         t.batch * t.accumulate, eng::num_threads(), world_.size() > 1 ? fmt::format(" in each of {} ranks", world_.size()) : ""));
         std::optional<Progress> progress;
         if (world_.first()) progress.emplace(Progress::Options{total, state_.step, t.batch * t.accumulate});
+        Step step(config_, *model_, bank_, world_.comm(), *buckets_);
+        if (state_.step < total) step.send(loader.next());
         double started = now();
         while (state_.step < total && !stopping_) {
-            const LossValues parts = update(loader, per_epoch, total);
+            const LossValues parts = update(loader, step, per_epoch, total);
             if (progress) progress->update(state_.step, parts);
             if (progress && (state_.step % t.log_every == 0 || state_.step == total)) log(parts, progress->pairs_per_second(), per_epoch);
             const bool stop = options_.stop_after && state_.step >= options_.stop_after, epoch_ends = state_.step % per_epoch == 0 || state_.step == total;
@@ -123,65 +126,36 @@ private:
         ENG_CHECK(!error, "train", "cannot make ", options_.out, ": ", error.message());
     }
 
-    // One optimizer update over `accumulate` micro-batches; returns the mean of each loss part.
-    LossValues update(Loader& loader, std::int64_t per_epoch, std::int64_t total) {
+    // One optimizer update over `accumulate` micro-batches; returns the mean of each loss part. The next batch is on its way before
+    // the losses of this one are waited for.
+    LossValues update(Loader& loader, Step& step, std::int64_t per_epoch, std::int64_t total) {
         const auto& t = config_.train;
-        LossValues parts;
-        for (int micro = 0; micro < t.accumulate; ++micro) add_parts(parts, micro_batch(loader, state_.step * t.accumulate + micro));
-        const double f = schedule_factor({t.schedule, std::int64_t(double(t.warmup) * double(per_epoch)), total, t.hold_lr ? per_epoch : 0}, state_.step);
-        optimizer_->step(float(t.lr * f), float(t.head_lr * f), 1);
-        ++state_.step;
-        ENG_CHECK(step_arena_.in_use() == 0, "train", step_arena_.in_use(), " bytes of step memory were not given back");
-        return parts;
-    }
-
-    static void add_parts(LossValues& sum, const LossValues& more) {
-        if (sum.empty()) sum = more;
-        else
-            for (std::size_t i = 0; i < more.size(); ++i) sum[i].second += more[i].second;
-    }
-
-    LossValues micro_batch(Loader& loader, std::int64_t number) {
-        const auto& im = config_.model.image;
-        const auto& t = config_.train;
-        const HostBatch host = loader.next();
-        const std::int64_t n = std::int64_t(host.texts.size());
-        step_arena_.begin_step(n);
-        const Tensor pixels = eng::upload(step_arena_, {n, im.height, im.width, 3}, host.pixels);
-        const Tensor augment = eng::indices(step_arena_, host.augment).view({n, 8});
-        const TextBatch texts = make_text_batch(step_arena_, bank_, host.texts,
-                                                {config_.sd.slots, config_.sd.prompt_dropout, config_.sd.neutral, std::uint64_t(t.seed), host.readings});
-        eng::Tape tape;
-        eng::Recording on(&tape);
-        const LossParts loss = model_->loss(pixels, augment, texts, BatchShare(eng::indices(step_arena_, host.labels), world_.comm()));
-        const LossValues values = summed(loss);
-        ENG_CHECK(std::isfinite(values[0].second), "train", "the loss is ", values[0].second, " at update ", state_.step,
+        if (options_.memory_report && state_.step == 0 && world_.first()) step.report_memory();
+        for (int micro = 0; micro < t.accumulate; ++micro) {
+            const bool last = micro + 1 == t.accumulate;
+            step.run(last);
+            if (last) {
+                const double f = schedule_factor({t.schedule, std::int64_t(double(t.warmup) * double(per_epoch)), total, t.hold_lr ? per_epoch : 0}, state_.step);
+                optimizer_->step(float(t.lr * f), float(t.head_lr * f), 1);
+            }
+            if (!last || state_.step + 1 < total) step.send(loader.next());
+        }
+        const LossValues losses = over_ranks(step.take_losses());
+        ENG_CHECK(std::isfinite(losses[0].second), "train", "the loss is ", losses[0].second, " at update ", state_.step,
                   "; run again with --check-numerics to see which op made it so");
-        if (options_.memory_report && number == 0 && world_.first()) memory_report(tape);
-        const bool last = (number + 1) % t.accumulate == 0;
-        if (last) buckets_->begin(tape);
-        const auto final = [&](eng::Param& p) { buckets_->final(p); };
-        tape.backward(loss.total, eng::upload(step_arena_, {1}, std::vector<float>{1.f / float(t.accumulate)}), last ? std::function<void(eng::Param&)>(final) : nullptr);
-        if (last) buckets_->finish();
-        return values;
+        ++state_.step;
+        return losses;
     }
 
-    // The loss and its parts over all ranks, and whether any rank was asked to stop: all do after the same update.
-    LossValues summed(const LossParts& loss) {
-        std::vector<double> v{eng::first_element(loss.total)};
-        for (const auto& [name, t] : loss.parts) v.push_back(eng::first_element(t));
+    // The sum over all ranks, and whether any of them was asked to stop: all do after the same update.
+    LossValues over_ranks(LossValues losses) {
+        std::vector<double> v;
+        for (const auto& [name, value] : losses) v.push_back(value);
         v.push_back(interrupted ? 1 : 0);
         v = world_.comm().sum_numbers(v);
         stopping_ = stopping_ || v.back() > 0;
-        LossValues values{{"loss", v[0] / config_.train.accumulate}};
-        for (std::size_t i = 0; i < loss.parts.size(); ++i) values.push_back({loss.parts[i].first, v[i + 1] / config_.train.accumulate});
-        return values;
-    }
-
-    void memory_report(const eng::Tape& tape) const {
-        fmt::print("kept for backward, by scope:\n");
-        for (const auto& [scope, bytes] : tape.saved_bytes_by_scope()) fmt::print("  {:>10.2f} MB  {}\n", double(bytes) / 1e6, scope);
-        fmt::print("  {:>10.2f} MB  in all; step memory now {:.2f} MB\n", double(tape.saved_bytes()) / 1e6, double(step_arena_.in_use()) / 1e6);
+        for (std::size_t i = 0; i < losses.size(); ++i) losses[i].second = v[i];
+        return losses;
     }
 
     void log(const LossValues& parts, double rate, std::int64_t per_epoch) {
@@ -231,7 +205,7 @@ private:
     Config config_;
     Dataset data_;
     TextBank bank_;
-    eng::Arena weights_, step_arena_;
+    eng::Arena weights_;
     std::unique_ptr<Pictures> train_pictures_, val_pictures_;
     std::vector<TextItem> items_;
     std::unique_ptr<Scvd> model_;

@@ -28,6 +28,7 @@ public:
     TextBank(const Config&, const std::string& bpe_path);
     TextItem item(const std::string& description);
     const std::vector<int>& prompt_tokens(int id) const { return prompts_[id].tokens; }
+    int context() const { return context_; }
     const std::string& prompt_text(int id) const { return prompts_[id].text; }
 
 private:
@@ -57,6 +58,7 @@ struct PromptNoise {
 std::vector<const TextItem*> pointers(const std::vector<TextItem>& items, std::size_t first = 0, std::size_t n = std::size_t(-1));
 
 // Captions and distinct prompts of `items`, packed: a masked slot is one that is not there, it has no row anywhere.
-TextBatch make_text_batch(eng::Arena&, const TextBank&, const std::vector<const TextItem*>& items, const PromptNoise& noise = {});
+// few_sizes: texts and captions that nobody asks for are put behind, so that all tensors have one of few sizes, as a recorded step wants it.
+TextBatch make_text_batch(eng::Arena&, const TextBank&, const std::vector<const TextItem*>& items, const PromptNoise& noise = {}, bool few_sizes = false);
 
 }  // namespace scvd
