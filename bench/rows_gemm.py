@@ -25,6 +25,11 @@ def _dgelu(g, pre):
     g.copy_(g.float() * (s + 1.702 * pre.float() * s * (1 - s)))
 
 
+def _dgelu_and_act(g, pre, act):
+    act.copy_(gelu(pre.float()))
+    _dgelu(g, pre)
+
+
 COMPILED = {}
 
 
@@ -47,7 +52,7 @@ class Product:
         self.ta, self.tb = kind.startswith("dw"), kind.startswith("f")
         self.bias = random((n,), device) if "bias" in kind else None
         wide = torch.float32 if self.ta else torch.bfloat16
-        size = 2 * (m * k + k * n) + m * n * (4 if self.ta else 2) * (2 if "gelu" in kind or "res" in kind else 1)
+        size = 2 * (m * k + k * n) + m * n * (4 if self.ta else 2) * (1 + ("gelu" in kind) + ("act" in kind) + ("res" in kind))
         self.n = timing.copies(size, device)
         self.sets = []
         for _ in range(self.n):
@@ -55,6 +60,8 @@ class Product:
             s["c"] = torch.empty(m, n, device=device, dtype=wide)
             if "gelu" in kind:
                 s["pre"] = random((m, n), device) if kind.startswith("dx") else torch.empty(m, n, device=device, dtype=torch.bfloat16)
+            if "act" in kind:
+                s["act"] = torch.empty(m, n, device=device, dtype=torch.bfloat16)
             if "res" in kind:
                 s["res"] = random((m, n), device)
             if "bgrad" in kind:
@@ -66,12 +73,14 @@ class Product:
             s["c"].fill_(float("nan"))
             if self.kind == "f+bias+gelu2":
                 s["pre"].fill_(float("nan"))
+            if "act" in s:
+                s["act"].fill_(float("nan"))
             if "bgrad" in s:
                 s["bgrad"].fill_(float("nan"))
 
     def results(self):
         s = self.sets[0]
-        return [t for t in (s["c"], s["pre"] if self.kind == "f+bias+gelu2" else None, s.get("bgrad")) if t is not None]
+        return [t for t in (s["c"], s["pre"] if self.kind == "f+bias+gelu2" else None, s.get("act"), s.get("bgrad")) if t is not None]
 
     def plain(self, s, c=None, bias=True):  # GemmArgs without residual and activation
         return dict(a=view(s["a"]), b=view(s["b"]), bias=view(self.bias if bias else None), c=out(s["c"] if c is None else c), pre=out(None), ta=self.ta, tb=self.tb)
@@ -90,6 +99,8 @@ class Product:
             p = s["pre"].double()
             g = torch.sigmoid(1.702 * p)
             c = c * (g + 1.702 * p * g * (1 - g))
+        if "act" in s:
+            return [c, gelu(p)]
         return [c, a.sum(0)] if "bgrad" in s else [c]
 
     def ours(self, e):
@@ -100,8 +111,10 @@ class Product:
                 args["residual"] = view(s["res"])
             if self.kind == "f+bias+gelu2":
                 args.update(pre=out(s["pre"]), gelu=True)
-            if self.kind == "dx+dgelu":
+            if "dgelu" in self.kind:
                 args["gate"] = view(s["pre"])
+            if "act" in s:
+                args["act"] = out(s["act"])
             if "bgrad" in s:
                 args["sums"] = out(s["bgrad"].view(1, -1))
             runs.append(e.kernel("gemm", **args))
@@ -113,6 +126,8 @@ class Product:
             return lambda: fused(_gelu_and_pre)(s["pre"], s["c"])
         if "res" in self.kind:
             return lambda: fused(_add)(s["c"], s["res"])
+        if "act" in s:
+            return lambda: fused(_dgelu_and_act)(s["c"], s["pre"], s["act"])
         if self.kind == "dx+dgelu":
             return lambda: fused(_dgelu)(s["c"], s["pre"])
         if "bgrad" in s:
@@ -158,7 +173,7 @@ def gemm_row(name, kind, m, n, k, device, **extra):
         return b
 
     moved = 2 * (m * k + n * k) + m * n * (4 if kind.startswith("dw") else 2)
-    moved += 2 * m * n * (("gelu" in kind) + ("res" in kind)) + (4 * m if "bgrad" in kind else 0)
+    moved += 2 * m * n * (("gelu" in kind) + ("act" in kind) + ("res" in kind)) + (4 * m if "bgrad" in kind else 0)
     return Row(name, [m, n, k], 2.0 * m * n * k, float(moved), build, extra={"kind": kind, **extra})
 
 
@@ -172,5 +187,6 @@ def tower_rows(tag, tokens, d, hidden, device, **extra):
     if tag == "v":
         rows += [gemm_row("gemm.v.fc1.f+bias+gelu2", "f+bias+gelu2", T, hidden, d, device, **extra), gemm_row("gemm.v.fc2.f+bias+res", "f+bias+res", T, d, hidden, device, **extra),
                  gemm_row("gemm.v.proj.f+bias+res", "f+bias+res", T, d, d, device, **extra), gemm_row("gemm.v.fc2.dx+dgelu", "dx+dgelu", T, hidden, d, device, **extra),
+                 gemm_row("gemm.v.fc2.dx+dgelu+act", "dx+dgelu+act", T, hidden, d, device, **extra),
                  gemm_row("gemm.v.fc1.dw+bgrad", "dw+bgrad", hidden, d, T, device, **extra)]
     return rows

@@ -25,9 +25,10 @@ struct RowDotArgs { View a, b; Out y; };                    // y[N] = sum_c a[n,
 struct RowScaleArgs { View s, x; Out y; };                  // y[n,c] = s[n] x[n,c]
 struct ExpScaleArgs { View x, log_scale; Out y; };          // y = exp(log_scale[0]) x
 // c = op(a) op(b) + bias + residual, op transposes when ta/tb. With `gelu`, pre keeps c and c becomes QuickGELU(c).
-// With `gate` (written, not accumulated), c is multiplied by QuickGELU's derivative there: the way back through the activation.
+// With `gate` (written, not accumulated), c is multiplied by QuickGELU's derivative there: the way back through the activation; `act`,
+// where given, becomes QuickGELU(gate), what the activation had made of it, in gate's dtype and if need be in its place.
 // `sums`, where given: sums[m] (+)= the sum over k of op(a)[m,k]. Of a weight's gradient g^T x that is the bias' gradient.
-struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; View gate{}; Out sums{}; };
+struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; View gate{}; Out sums{}, act{}; };
 struct LayerNormFwd { View x, gamma, beta; Out y, mean, rstd; float eps; };
 struct LayerNormBwd { View dy, x, gamma, mean, rstd; Out dx, dgamma, dbeta; };
 struct L2NormalizeFwd { View x; Out y, rnorm; };            // y = x / |x|; a zero row stays zero; rnorm [N] = 1/|x|

@@ -43,22 +43,6 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor
     });
 }
 
-Tensor linear_quick_gelu(const Tensor& x, const Tensor& w, const Tensor& bias) {
-    check_linear(x, w, bias);
-    const bool record = wants_grad({&x, &w, &bias});
-    const Tensor y = x.like(Shape{x.rows(), w.rows()});
-    const Tensor pre = record ? y.like() : Tensor{};
-    GemmArgs args{in(x), in(w), in(bias), {}, out(y), record ? out(pre) : Out{{}, Mode::skip}};
-    args.tb = args.gelu = true;
-    run_gemm(x.device(), args);
-    if (!record) return y;
-    return Tape::recording->record("linear_quick_gelu", {x, w, bias}, y, {x, w, pre}, 0, [](Backward& b) {
-        const Tensor g = b.gout.like();
-        run_quick_gelu_backward(g.device(), {in(b.gout), in(b.saved(2)), out(g)});
-        linear_backward(b, g, b.saved(0), b.saved(1));
-    });
-}
-
 Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual) {
     check_linear(x, w1, b1);
     const Device d = x.device();
@@ -75,16 +59,13 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
     if (!record) return y;
     return Tape::recording->record("mlp", {x, w1, b1, w2, b2, residual}, y, {x, w1, pre, w2}, 0, [](Backward& b) {
         const Device d = b.gout.device();
-        const Tensor& pre = b.saved(2);
-        {
-            const Tensor h = pre.like();
-            run_quick_gelu_forward(d, {in(pre), out(h)});
-            weight_backward(b, 3, b.gout, h);
-        }
-        const Tensor g = pre.like();
+        // The product that asks for the slope leaves the hidden values behind, where those before the activation were.
+        const Tensor &hidden = b.saved(2), g = hidden.like();
         GemmArgs through{in(b.gout), in(b.saved(3)), {}, {}, out(g)};
-        through.gate = in(pre);
+        through.gate = in(hidden);
+        if (b.needs(3)) through.act = out(hidden);
         run_gemm(d, through);
+        weight_backward(b, 3, b.gout, hidden);
         linear_backward(b, g, b.saved(0), b.saved(1));
         pass_on(b, 5);
     });

@@ -49,7 +49,6 @@ Tensor sum(const Tensor& x);                                             // -> [
 Tensor mean(const Tensor& x);                                            // -> [1], f32 (f64)
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias = {}, const Tensor& residual = {});  // x[N,C] w[O,C] -> [N,O]
-Tensor linear_quick_gelu(const Tensor& x, const Tensor& w, const Tensor& bias);
 // The transformer's MLP, linear(QuickGELU(linear(x, w1, b1)), w2, b2, residual): keeps one hidden tensor for backward, not two.
 Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual = {});
 Tensor matmul(const Tensor& a, const Tensor& b);                         // [N,K] [K,C] -> [N,C]

@@ -133,7 +133,7 @@ std::vector<float> train_steps(bool with_graph, int steps, std::size_t& bytes_at
     const auto step = [&] {
         Tape tape;
         Recording on(&tape);
-        const Tensor h = layer_norm(linear_quick_gelu(x, w1->use(), b1->use()), gamma->use(), beta->use());
+        const Tensor h = layer_norm(quick_gelu(linear(x, w1->use(), b1->use())), gamma->use(), beta->use());
         const Tensor l = mean(softmax_xent(linear(h, w2->use()), target));
         copy(loss, l);
         tape.backward(l, one);

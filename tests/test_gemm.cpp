@@ -19,7 +19,7 @@ struct Trial {
     int m, n, k;
     bool ta = false, tb = false;
     DType out = DType::f32;
-    bool bias = false, residual = false, gelu = false, accumulate = false, gate = false;
+    bool bias = false, residual = false, gelu = false, accumulate = false, gate = false, act = false;
     int splits = 0, shift = 0;  // shift: elements by which the operands miss the alignment of an allocation
     int width = 0;              // of hopper's tiles, 0: as the kernel chooses
     DType in() const { return kernel == GemmKernel::simt ? DType::f32 : DType::bf16; }
@@ -28,7 +28,7 @@ std::ostream& operator<<(std::ostream& os, const Trial& t) {
     const char* names[] = {"simt", "mma", "hopper"};
     return os << names[int(t.kernel)] << " " << t.m << "x" << t.n << "x" << t.k << (t.ta ? " T" : " N") << (t.tb ? "T" : "N") << " to "
               << name_of(t.out) << (t.bias ? " bias" : "") << (t.residual ? " residual" : "") << (t.gelu ? " gelu" : "")
-              << (t.accumulate ? " accumulate" : "") << (t.gate ? " gate" : "") << ", splits " << t.splits << ", shift " << t.shift
+              << (t.accumulate ? " accumulate" : "") << (t.gate ? " gate" : "") << (t.act ? " and activation" : "") << ", splits " << t.splits << ", shift " << t.shift
               << ", width " << t.width;
 }
 
@@ -81,7 +81,11 @@ protected:
         g.ta = t.ta, g.tb = t.tb, g.gelu = t.gelu;
         if (t.bias) g.bias = bias.view;
         if (t.residual) g.residual = residual.view;
-        if (t.gate) g.gate = gate.view;
+        // The activated gate goes to a place of its own, or takes the gate's.
+        const Matrix gate_or_act(device, t.m, t.n, t.out, make(mn, 6));
+        if (t.gate) g.gate = t.act ? gate_or_act.view : gate.view;
+        const bool in_place = t.splits == 0;
+        if (t.act) g.act = {in_place ? gate_or_act.view : pre.view, Mode::write};
         g.c = {c.view, t.accumulate ? Mode::accumulate : Mode::write};
         g.pre = {pre.view, t.gelu ? Mode::write : Mode::skip};
         const Matrix sums(device, 1, t.m, DType::f32, t.accumulate ? make(t.m, 7) : Numbers{});
@@ -90,7 +94,7 @@ protected:
         cuda::run_gemm_kernel(t.kernel, g, t.splits, t.width);
         ++trials;
 
-        const Numbers got = download_wide(c.all), kept = download_wide(pre.all);
+        const Numbers got = download_wide(c.all), kept = download_wide(pre.all), activated = in_place ? download_wide(gate_or_act.all) : kept;
         const double u = t.out == DType::bf16 ? 1.0 / 256 : 1.0 / (1 << 24), u32 = 1.0 / (1 << 24);
         double worst = 0;
         const auto compare = [&](double x, double want, double tolerance) {
@@ -115,6 +119,10 @@ protected:
                 if (t.gate) {
                     const double x = gate.values[at], s = 1 / (1 + std::exp(-1.702 * x)), slope = s + 1.702 * x * s * (1 - s);
                     sum *= slope, size = (size + std::fabs(sum)) * (1 + std::fabs(slope));
+                }
+                if (t.act) {
+                    const double x = gate.values[at], want = x / (1 + std::exp(-1.702 * x));
+                    compare(activated[at], want, u * std::fabs(want) + 16 * u32 * (1 + std::fabs(x)));
                 }
                 compare(t.gelu ? kept[at] : got[at], sum, u * std::fabs(sum) + u32 * (t.k + 4) * size);
                 // the activation starts from the rounded value that was kept
@@ -189,6 +197,8 @@ TEST_F(Gemm, Epilogues) {
         t.residual = t.accumulate = false, t.gelu = true, expect(t);
         t.gelu = false, t.gate = true;
         EXPECT_LE(worst(t, normal), 1) << t;
+        t.act = true;
+        EXPECT_LE(worst(t, normal), 1) << t;
         t.splits = 3, t.k = 392;
         EXPECT_LE(worst(t, normal), 1) << t;
     };
@@ -201,7 +211,7 @@ TEST_F(Gemm, Epilogues) {
                 t.width = width, every(t);
             }
         }
-    EXPECT_EQ(trials, (2 + 4 + 12) * (2 * 4 + 2));
+    EXPECT_EQ(trials, (2 + 4 + 12) * (2 * 4 + 3));
 }
 
 TEST_F(Gemm, AnyAlignment) {

@@ -121,8 +121,10 @@ void gemm(const GemmArgs& g) {
         row_sum({g.a, g.sums});
     }
     if (g.gate.p) {
-        ENG_CHECK(g.c.mode == Mode::write && !g.gelu, "gemm", "a gate belongs to a gradient that is written");
-        return quick_gelu_backward({g.c, g.gate, g.c});
+        ENG_CHECK(g.c.mode == Mode::write && !g.gelu && !g.ta, "gemm", "a gate belongs to an input's gradient that is written");
+        quick_gelu_backward({g.c, g.gate, g.c});
+        if (g.act.p) quick_gelu_forward({g.gate, g.act});
+        return;
     }
     if (!g.gelu) return;
     if (g.pre.mode != Mode::skip) std::memcpy(g.pre.p, g.c.p, std::size_t(x.m * x.n) * size_of(g.c.dtype));

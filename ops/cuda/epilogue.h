@@ -11,8 +11,9 @@ struct Epilogue {
     void *c = nullptr, *pre = nullptr;                    // [m,n]; pre: the value before the activation, or null
     const void *bias = nullptr, *residual = nullptr;      // [n], [m,n], or null
     const void* gate = nullptr;                           // [m,n]: times QuickGELU's derivative there, or null
+    void* act = nullptr;                                  // [m,n]: becomes QuickGELU(gate), or null; may be gate, as each element has one thread
     std::int64_t m = 0, n = 0;
-    bool c_bf16 = false, bias_bf16 = false, residual_bf16 = false, gate_bf16 = false;  // else f32; pre is as c
+    bool c_bf16 = false, bias_bf16 = false, residual_bf16 = false, gate_bf16 = false;  // else f32; pre is as c, act as gate
     bool accumulate = false, gelu = false;
     bool wide = false;  // every group of eight columns starts at 16 bytes in every matrix
 };
@@ -76,7 +77,11 @@ PTX_INLINE float quick_gelu_slope(float v) {
 PTX_INLINE void emit1(const Epilogue& e, std::int64_t at, std::int64_t col, float v) {
     if (e.bias) v += read1(e.bias, e.bias_bf16, col);
     if (e.residual) v += read1(e.residual, e.residual_bf16, at);
-    if (e.gate) v *= quick_gelu_slope(read1(e.gate, e.gate_bf16, at));
+    if (e.gate) {
+        const float x = read1(e.gate, e.gate_bf16, at);
+        if (e.act) write1(e.act, e.gate_bf16, at, quick_gelu_of(x));
+        v *= quick_gelu_slope(x);
+    }
     if (e.accumulate) v += read1(e.c, e.c_bf16, at);
     if (e.gelu) {
         v = rounded(v, e.c_bf16);
@@ -102,6 +107,10 @@ PTX_INLINE void emit_wide(const Epilogue& e, std::int64_t at, std::int64_t col, 
         float x[W];
         read(e.gate, e.gate_bf16, at, x);
         for (int j = 0; j < W; ++j) v[j] *= quick_gelu_slope(x[j]);
+        if (e.act) {
+            for (int j = 0; j < W; ++j) x[j] = quick_gelu_of(x[j]);
+            write(e.act, e.gate_bf16, at, x);
+        }
     }
     if (e.accumulate) add_to(v, e.c, e.c_bf16, at);
     if (e.gelu) {

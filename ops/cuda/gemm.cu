@@ -72,12 +72,13 @@ Product product_of(const GemmArgs& g) {
     ENG_CHECK(g.a.dtype == g.b.dtype, "gemm", "of ", name_of(g.a.dtype), " and ", name_of(g.b.dtype));
     Product p{g.a.p, g.b.p, int(m), int(n), int(k), g.ta, g.tb, 1, 0, {}};
     p.out.c = g.c.p, p.out.pre = g.gelu && g.pre.mode != Mode::skip ? g.pre.p : nullptr;
-    p.out.bias = g.bias.p, p.out.residual = g.residual.p, p.out.gate = g.gate.p;
-    ENG_CHECK(!g.gate.p || (g.c.mode == Mode::write && !g.gelu), "gemm", "a gate belongs to a gradient that is written");
+    p.out.bias = g.bias.p, p.out.residual = g.residual.p, p.out.gate = g.gate.p, p.out.act = g.act.p;
+    ENG_CHECK(!g.gate.p || (g.c.mode == Mode::write && !g.gelu && !g.ta), "gemm", "a gate belongs to an input's gradient that is written");
+    ENG_CHECK(!g.act.p || (g.gate.p && g.act.dtype == g.gate.dtype && g.act.mode == Mode::write), "gemm", "an activation is written beside its gate, in its dtype");
     p.out.m = m, p.out.n = n;
     p.out.c_bf16 = narrow(g.c), p.out.bias_bf16 = narrow(g.bias), p.out.residual_bf16 = narrow(g.residual), p.out.gate_bf16 = narrow(g.gate);
     p.out.accumulate = g.c.mode == Mode::accumulate, p.out.gelu = g.gelu;
-    p.out.wide = n % 8 == 0 && at16(g.c.p) && at16(p.out.pre) && at16(g.bias.p) && at16(g.residual.p) && at16(g.gate.p);
+    p.out.wide = n % 8 == 0 && at16(g.c.p) && at16(p.out.pre) && at16(g.bias.p) && at16(g.residual.p) && at16(g.gate.p) && at16(g.act.p);
     return p;
 }
 

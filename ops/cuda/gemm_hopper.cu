@@ -94,10 +94,11 @@ PTX_INLINE void multiply_stage(float (&acc)[N / 2], const typename Ring<N>::Stag
 }
 
 // Columns 32 i .. 32 i + 31 of a warp's 16 rows of a unit, to c through the warp's own corner of shared memory.
-template <int N>
+template <int N, bool TA>
 PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, const Units& units, const Units::Unit& unit, int warp) {
     constexpr int strip = Ring<N>::strip, pitch = Ring<N>::pitch;
-    const Epilogue e = of_split(units.p.out, unit.split);
+    Epilogue e = of_split(units.p.out, unit.split);
+    if constexpr (TA) e.gate = nullptr, e.act = nullptr;  // weight gradients have none, and need the registers for their sums
     const int lane = threadIdx.x % 32, row = unit.at.m * kM + warp * 16, col = unit.at.n * N + i * strip;
     if (col >= e.n) return;
 #pragma unroll
@@ -162,16 +163,16 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units& units) {
             wgmma_wait<1>();  // the step before is done with its stage
             if (step > 0) release(it - 1);
             if (TA && units.p.parts && step % units.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
-            if (overlap && step < strips) store_strip<N>(done, step, s->out[warp], units, before, warp);
+            if (overlap && step < strips) store_strip<N, TA>(done, step, s->out[warp], units, before, warp);
         }
         if (overlap)  // what a short k left
-            for (int i = unit.steps; i < strips; ++i) store_strip<N>(done, i, s->out[warp], units, before, warp);
+            for (int i = unit.steps; i < strips; ++i) store_strip<N, TA>(done, i, s->out[warp], units, before, warp);
         wgmma_wait<0>();
         if (unit.steps > 0) release(it - 1);
         if (TA && units.p.parts && unit.steps > 0) sums.store(units, unit, warp, threadIdx.x % 32);
         if (!overlap)
 #pragma unroll
-            for (int i = 0; i < strips; ++i) store_strip<N>(acc, i, s->out[warp], units, unit, warp);
+            for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], units, unit, warp);
         before = unit;
     };
     if constexpr (overlap) {  // one unit more than there are: it stores the last

@@ -95,7 +95,8 @@ __global__ __launch_bounds__(Shape<T>::threads) void gemm_mma_kernel(Product p, 
     }
 
     __syncthreads();  // the stages are used up: their memory now takes the accumulators
-    const Epilogue e = of_split(p.out, blockIdx.y);
+    Epilogue e = of_split(p.out, blockIdx.y);
+    if constexpr (TA) e.gate = nullptr, e.act = nullptr;  // weight gradients have none
 #pragma unroll
     for (int i = 0; i < S::wm / 16; ++i)
         store_strip(acc[i], s->out[warp], e, std::int64_t(at.m) * T + row + 16 * i, std::int64_t(at.n) * T + col, lane);
