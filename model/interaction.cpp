@@ -60,10 +60,7 @@ ImageSide Interaction::image_side(const ImageFeatures& f) const {
     s.tvl_kv = tvl_cross_.kv(f.tokens);
     s.tokens = eng::uniform_seqs(arena, f.count, N, 1, N + 1);
     if (!vsr_pair_) return s;
-    std::vector<std::int32_t> patch_rows;
-    for (int b = 0; b < f.count; ++b)
-        for (int n = 0; n < N; ++n) patch_rows.push_back(b * (N + 1) + 1 + n);
-    const Tensor x = eng::gather_rows(f.tokens, eng::indices(arena, patch_rows));
+    const Tensor x = eng::drop_class(f.tokens, N);
     s.regions = eng::uniform_seqs(arena, f.count, N);
     s.vsr_q = vsr_cross_->q(ln4_(vsr_self_(x, s.regions, false, residual_ ? x : Tensor{})));
     return s;

@@ -128,6 +128,10 @@ void add_sequences(std::vector<Case>& c) {
     }, 27});
     c.push_back({"add_class_and_positions in fours", {{6, 64}, {64}, {4, 64}}, [](Arena&, In x) { return add_class_and_positions(x[0], x[1], x[2]); }});
     c.push_back({"add_class_and_positions", {{6, 5}, {5}, {4, 5}}, [](Arena&, In x) { return add_class_and_positions(x[0], x[1], x[2]); }});
+    c.push_back({"drop_class", {{12, 5}}, [](Arena&, In x) { return drop_class(x[0], 3); }});
+    c.push_back({"drop_class in fours", {{15, 132}}, [](Arena&, In x) { return drop_class(x[0], 4); }});
+    c.push_back({"drop_class of one image", {{194, 1}}, [](Arena&, In x) { return drop_class(x[0], 193); }});
+    c.push_back({"drop_class that adds to a gradient", {{6, 31}}, [](Arena&, In x) { return mul(drop_class(x[0], 2), drop_class(scale(x[0], 2), 2)); }});
     c.push_back({"cross_attention_map", {{6, 8}, {8, 16}}, [](Arena& a, In x) {
         const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 4});
         return cross_attention_map(x[0], x[1], texts, images, 2);

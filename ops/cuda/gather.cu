@@ -6,7 +6,8 @@
 //                   idx:  4 0 0 2 | 4 4 . .     n = 0: finds 0, 4, 5 -> adds dy[0], dy[4], dy[5];  n = 4: finds 0 -> leaves
 // Traffic      forward moves each row once. Backward reads each dy row once and each named row of dx at most once, writes it
 //              once, after clearing dx where it does not accumulate. An index that is the first of its kind reads all n
-//              indices (from L1, once per 128 columns), the others those up to the first of theirs.
+//              indices (from L1, once per 128 columns), the others those up to the first of theirs: where tens of thousands
+//              all differ that is the most of it, and what names every row by a formula has kernels of its own (drop_class).
 // Latency      a row that is named often is one warp's sum per 128 columns: 12 loads are under way at a time.
 // Numerics     sums of repeated rows are kept in f32 and rounded once.
 // Determinism  no atomics; rows are added in the order of n.

@@ -2,7 +2,7 @@
 //
 //   patchify          y[image, gy, gx][c, i, j] = (pixel[gy*stride + i, gx*stride + j, c] / 255 - mean[c]) / std[c]
 //                     with flip, shift and erasing folded into the read: no augmented picture is ever stored
-//   class positions   y[b, 0] = cls + pos[0];  y[b, 1+p] = patches[b, p] + pos[1+p]
+//   class positions   y[b, 0] = cls + pos[0];  y[b, 1+p] = patches[b, p] + pos[1+p]; cls and pos may be absent (zero)
 //
 // Work split   a thread per output element; the gradient of a position is one thread's sum over the images.
 // Traffic      patchify reads bytes (interleaved, so a line serves its three channels from L1) and writes y once;
@@ -39,21 +39,24 @@ __global__ void __launch_bounds__(kThreads) patchify_kernel(PatchifyArgs a, int 
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) class_positions_kernel(ClassPositionsFwd a) {
-    const std::int64_t r = warp_row(), L = a.pos.rows, image = r / L, token = r % L;
+    const std::int64_t r = warp_row();
+    const unsigned L = unsigned(a.pos.rows), image = unsigned(r) / L, token = unsigned(r) % L;
     if (r >= a.y.rows) return;
-    const T* x = token ? row<T>(a.patches, image * (L - 1) + token - 1) : ptr<T>(a.cls);
+    const T* x = token ? row<T>(a.patches, r - image - 1) : ptr<T>(a.cls);
     for_columns<V>(a.pos.cols, [&](std::int64_t c) {
-        Vec<float, V> y = read<V>(x + c);
-        const Vec<float, V> p = read<V>(row<T>(a.pos, token) + c);
+        Vec<float, V> y{}, p{};
+        if (x) y = read<V>(x + c);
+        if (a.pos.p) p = read<V>(row<T>(a.pos, token) + c);
         for (int j = 0; j < V; ++j) y[j] += p[j];
         emit<V>(a.y, r * a.pos.cols + c, y);
     });
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) class_positions_dpatches_kernel(ClassPositionsBwd a) {
-    const std::int64_t r = warp_row(), P = a.dpos.rows - 1, C = a.dy.cols;
-    if (r >= a.dy.rows / (P + 1) * P) return;
-    for_columns<V>(C, [&](std::int64_t c) { emit<V>(a.dpatches, r * C + c, read<V>(row<T>(a.dy, r + r / P + 1) + c)); });
+    const std::int64_t r = warp_row(), C = a.dy.cols;
+    if (r >= a.dpatches.rows) return;
+    const T* dy = row<T>(a.dy, r + unsigned(r) / unsigned(a.dpos.rows - 1) + 1);
+    for_columns<V>(C, [&](std::int64_t c) { emit<V>(a.dpatches, r * C + c, read<V>(dy + c)); });
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) class_positions_dpos_kernel(ClassPositionsBwd a) {
@@ -81,7 +84,7 @@ void class_positions_backward(const ClassPositionsBwd& a) {
     const std::int64_t L = a.dpos.rows;
     if (a.dpatches.mode != Mode::skip)
         dispatch(a.dy.dtype, in_fours(a.dy.cols, {&a.dy, &a.dpatches}), "add_class_and_positions", [&](auto tag, auto v) {
-            launch<class_positions_dpatches_kernel<decltype(tag), v>>(warp_per_row(a.dy.rows / L * (L - 1)), a);
+            launch<class_positions_dpatches_kernel<decltype(tag), v>>(warp_per_row(a.dpatches.rows), a);
         });
     if (a.dpos.mode == Mode::skip && a.dcls.mode == Mode::skip) return;
     dispatch(a.dy.dtype, "add_class_and_positions", [&](auto tag) {
