@@ -136,9 +136,17 @@ void add_sequences(std::vector<Case>& c) {
         const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 4});
         return cross_attention_map(x[0], x[1], texts, images, 2);
     }, 16, 4, 0, false});
-    c.push_back({"patchify", {{1}}, [](Arena& a, In x) {
-        const PatchGeometry g{13, 9, 4, 3};
-        return patchify(pixels(a, 3, g), indices(a, {1, 2, -1, 3, 2, 5, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -2, 3, 0, 0, 0, 0, 0}).view({3, 8}), g, x[0].dtype());
+    // Pictures that are flipped, shifted (one beyond its edge) and erased, one that is left alone; patches that touch, overlap, leave gaps.
+    for (const PatchGeometry g : {PatchGeometry{13, 9, 4, 3}, {5, 70, 1, 1}, {15, 29, 7, 7}, {40, 27, 8, 8}, {37, 41, 12, 13}, {33, 160, 16, 16}, {64, 71, 32, 15}}) {
+        const std::string name = "patchify " + std::to_string(g.patch) + " of " + std::to_string(g.height) + "x" + std::to_string(g.width);
+        c.push_back({name, {{1}}, [=](Arena& a, In x) {
+            const std::vector<std::int32_t> augment = {1, 2, -1, 3, 2, 5, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -2, 3, 0, 0, 0, 0, 0, 1, 11, -9, 1, 7, g.height, 3, 0};
+            return patchify(pixels(a, 4, g), indices(a, augment).view({4, 8}), g, x[0].dtype());
+        }, 16, 1, 0, false});
+    }
+    c.push_back({"patchify without augmentation", {{1}}, [](Arena& a, In x) {
+        const PatchGeometry g{17, 32, 8, 8};
+        return patchify(pixels(a, 2, g), Tensor{}, g, x[0].dtype());
     }, 16, 1, 0, false});
 }
 
