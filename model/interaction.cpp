@@ -63,7 +63,7 @@ ImageSide Interaction::image_side(const ImageFeatures& f) const {
     s.patches = N;
     s.tokens = eng::uniform_seqs(arena, f.count, N, 1, N + 1);
     if (!vsr_pair_) return s;
-    const Tensor x = eng::gather_rows(f.tokens, eng::count_up(arena, std::int64_t(f.count) * N, 1, N + 1, N, 1));
+    const Tensor x = eng::drop_class(f.tokens, N);
     s.regions = eng::uniform_seqs(arena, f.count, N);
     s.vsr_q = vsr_cross_->q(ln4_(vsr_self_(x, s.regions, false, residual_ ? x : Tensor{})));
     return s;

@@ -122,6 +122,13 @@ void add_sequences(std::vector<Case>& c) {
     c.push_back({"gather_rows with repeats", {{5, 7}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, {4, 0, 0, 2, 4, 4})); }});
     c.push_back({"gather_rows of many", {{6, 8}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, counted(70, 5, 6))); }});
     c.push_back({"gather_rows of wide rows", {{3, 1060}}, [](Arena& a, In x) { return gather_rows(x[0], indices(a, {2, 0, 2})); }});
+    // One row hundreds of times, behind another that comes first; indices at an odd address.
+    for (const std::int64_t cols : {3, 136})
+        c.push_back({"gather_rows of one row 499 times, " + std::to_string(cols) + " wide", {{3, cols}}, [](Arena& a, In x) {
+            std::vector<std::int32_t> idx(501, 1);
+            idx[1] = 2;
+            return gather_rows(x[0], indices(a, idx).slice(1, 500));
+        }, 500});
     c.push_back({"segment_max", {{11, 7}}, [](Arena& a, In x) { return segment_max(x[0], packed_seqs(a, {3, 1, 7})); }});
     c.push_back({"segment_max that skips rows", {{10, 3}}, [](Arena& a, In x) { return segment_max(x[0], uniform_seqs(a, 2, 4, 1, 5)); }});
     c.push_back({"embed_tokens", {{13, 5}, {7, 5}}, [](Arena& a, In x) {
@@ -130,15 +137,32 @@ void add_sequences(std::vector<Case>& c) {
     c.push_back({"embed_tokens in fours", {{13, 64}, {7, 64}}, [](Arena& a, In x) {
         return embed_tokens(indices(a, counted(40, 5, 13)), indices(a, counted(40, 1, 7)), x[0], x[1]);
     }});
+    c.push_back({"embed_tokens, common and rare", {{97, 20}, {33, 20}}, [](Arena& a, In x) {
+        std::vector<std::int32_t> ids;  // one token in thirteen is the same, positions count up and start again
+        for (int t = 0; t < 301; ++t) ids.push_back(t % 13 ? t * 7 % 97 : 96);
+        return embed_tokens(indices(a, ids), indices(a, counted(301, 1, 31)), x[0], x[1]);
+    }, 27});
     c.push_back({"add_class_and_positions in fours", {{6, 64}, {64}, {4, 64}}, [](Arena&, In x) { return add_class_and_positions(x[0], x[1], x[2]); }});
     c.push_back({"add_class_and_positions", {{6, 5}, {5}, {4, 5}}, [](Arena&, In x) { return add_class_and_positions(x[0], x[1], x[2]); }});
+    c.push_back({"drop_class", {{12, 5}}, [](Arena&, In x) { return drop_class(x[0], 3); }});
+    c.push_back({"drop_class in fours", {{15, 132}}, [](Arena&, In x) { return drop_class(x[0], 4); }});
+    c.push_back({"drop_class of one image", {{194, 1}}, [](Arena&, In x) { return drop_class(x[0], 193); }});
+    c.push_back({"drop_class that adds to a gradient", {{6, 31}}, [](Arena&, In x) { return mul(drop_class(x[0], 2), drop_class(scale(x[0], 2), 2)); }});
     c.push_back({"cross_attention_map", {{6, 8}, {8, 16}}, [](Arena& a, In x) {
         const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 4});
         return cross_attention_map(x[0], x[1], texts, images, 2);
     }, 16, 4, 0, false});
-    c.push_back({"patchify", {{1}}, [](Arena& a, In x) {
-        const PatchGeometry g{13, 9, 4, 3};
-        return patchify(pixels(a, 3, g), indices(a, {1, 2, -1, 3, 2, 5, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -2, 3, 0, 0, 0, 0, 0}).view({3, 8}), g, x[0].dtype());
+    // Pictures that are flipped, shifted (one beyond its edge) and erased, one that is left alone; patches that touch, overlap, leave gaps.
+    for (const PatchGeometry g : {PatchGeometry{13, 9, 4, 3}, {5, 70, 1, 1}, {15, 29, 7, 7}, {40, 27, 8, 8}, {37, 41, 12, 13}, {33, 160, 16, 16}, {64, 71, 32, 15}}) {
+        const std::string name = "patchify " + std::to_string(g.patch) + " of " + std::to_string(g.height) + "x" + std::to_string(g.width);
+        c.push_back({name, {{1}}, [=](Arena& a, In x) {
+            const std::vector<std::int32_t> augment = {1, 2, -1, 3, 2, 5, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -2, 3, 0, 0, 0, 0, 0, 1, 11, -9, 1, 7, g.height, 3, 0};
+            return patchify(pixels(a, 4, g), indices(a, augment).view({4, 8}), g, x[0].dtype());
+        }, 16, 1, 0, false});
+    }
+    c.push_back({"patchify without augmentation", {{1}}, [](Arena& a, In x) {
+        const PatchGeometry g{17, 32, 8, 8};
+        return patchify(pixels(a, 2, g), Tensor{}, g, x[0].dtype());
     }, 16, 1, 0, false});
 }
 

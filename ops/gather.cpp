@@ -69,4 +69,18 @@ Tensor add_class_and_positions(const Tensor& patches, const Tensor& cls, const T
     });
 }
 
+// Backwards, add_class_and_positions gives a patch the gradient of its token; here that is the way forward, and the way back is
+// add_class_and_positions with no class and no positions.
+Tensor drop_class(const Tensor& x, std::int64_t patches) {
+    const std::int64_t C = x.cols(), L = patches + 1;
+    ENG_CHECK(patches > 0 && x.rows() % L == 0, "drop_class", x.shape(), " is no multiple of ", L, " tokens");
+    const Tensor y = x.like(Shape{x.rows() / L * patches, C});
+    run_class_positions_backward(x.device(), {in(x), out(y), {{}, Mode::skip}, {{nullptr, x.dtype(), L, C, C}, Mode::skip}});
+    if (!wants_grad({&x})) return y;
+    return Tape::recording->record("drop_class", {x}, y, {}, L, [](Backward& b) {
+        const std::int64_t tokens = b.attrs<std::int64_t>(), C = b.gout.cols();
+        run_class_positions_forward(b.gout.device(), {in(b.gout), {}, {nullptr, b.gout.dtype(), tokens, C, C}, out(b.grad(0))});
+    });
+}
+
 }  // namespace eng

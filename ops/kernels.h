@@ -64,7 +64,8 @@ struct PatchifyArgs {
     int height, width, patch, stride;
     float mean[3], std[3], fill[3];
 };
-struct ClassPositionsFwd { View patches, cls, pos; Out y; };  // y[b,0] = cls + pos[0]; y[b,1+p] = patches[b,p] + pos[1+p]
+// y[b,0] = cls + pos[0]; y[b,1+p] = patches[b,p] + pos[1+p]. cls and pos may have no memory and are zero then; pos has its size in any case.
+struct ClassPositionsFwd { View patches, cls, pos; Out y; };
 struct ClassPositionsBwd { View dy; Out dpatches, dcls, dpos; };
 
 // DFA: a_k = sim(t_n, L_k), w = norm(a), f_n[c] = max_k w_k L_k[c], over the rows k of segment n (method: section 4).

@@ -76,6 +76,7 @@ struct PatchGeometry {
 // pixels u8 [B,H,W,3], augment i32 [B,8] or undefined -> [B*P, 3*patch*patch] of dtype; CLIP's mean and std.
 Tensor patchify(const Tensor& pixels, const Tensor& augment, const PatchGeometry&, DType dtype);
 Tensor add_class_and_positions(const Tensor& patches, const Tensor& cls, const Tensor& pos);  // [B*P,C] -> [B*(P+1),C]
+Tensor drop_class(const Tensor& x, std::int64_t patches);               // [B*(P+1),C] -> [B*P,C], what is no class token
 
 // Convolution nets: rows are pixels, x [B*H*W, C] of pictures of height x width.
 Tensor conv2d(const Tensor& x, const Tensor& w, int height, int width, int stride, int pad);  // w [O,I,k,k] -> [B*H'*W', O]

@@ -135,6 +135,19 @@ TEST_P(Parity, AddsToParameterGradients) {
     }
 }
 
+// No forward pass lets such an index through on the CPU, so this is no case: its gradient goes nowhere, and no memory outside is touched.
+TEST(Scatter, AnIndexOutsideOfTheTableTakesNoGradient) {
+    Arena device(std::size_t(1) << 30, Device::cuda);
+    const Tensor idx = indices(device, {2, -1, 0, 3, 2147483647, 0, -2147483647 - 1, 3});
+    const Tensor dy = upload(device, {8, 1}, std::vector<float>{1, 2, 4, 8, 16, 32, 64, 128});
+    for (const Mode mode : {Mode::write, Mode::accumulate}) {
+        const Tensor dx = upload(device, {3, 1}, std::vector<float>{0.5f, 0.5f, 0.5f});
+        run_scatter_add_rows(Device::cuda, {in(dy), in(idx), out(Grad{dx, mode})});
+        const float old = mode == Mode::write ? 0 : 0.5f;
+        EXPECT_EQ(download<float>(dx), (std::vector<float>{36 + old, old, 1 + old}));
+    }
+}
+
 // The optimizer has no op: three steps on both devices, segments that end anywhere, f32 and bf16 copies.
 void check_steps(bool l2) {
     for (const DType t : {DType::f32, DType::bf16}) {

@@ -122,8 +122,8 @@ void class_positions_forward(const ClassPositionsFwd& a) {
             for (std::int64_t r = b; r < e; ++r) {
                 const std::int64_t image = r / L, token = r % L;
                 const T* x = token ? row<T>(a.patches, image * (L - 1) + token - 1) : ptr<T>(a.cls);
-                const T* p = row<T>(a.pos, token);
-                for (std::int64_t c = 0; c < C; ++c) store(row<T>(a.y, r)[c], A(x[c]) + A(p[c]));
+                const T* p = a.pos.p ? row<T>(a.pos, token) : nullptr;
+                emit(a.y, r * C, (r + 1) * C, [&](std::int64_t i) { return (x ? A(x[i - r * C]) : A(0)) + (p ? A(p[i - r * C]) : A(0)); });
             }
         });
     });
@@ -138,6 +138,7 @@ void class_positions_backward(const ClassPositionsBwd& a) {
         const std::int64_t P = L - 1;
         for (std::int64_t image = 0; image < B; ++image)
             emit(a.dpatches, image * P * C, (image + 1) * P * C, [&](std::int64_t i) { return A(dy[i + (image + 1) * C]); });
+        if (a.dcls.mode == Mode::skip && a.dpos.mode == Mode::skip) return;
         std::vector<A> sums(std::size_t(L * C), A(0));
         parallel_for(L, 4, [&](std::int64_t b, std::int64_t e) {
             for (std::int64_t image = 0; image < B; ++image)
