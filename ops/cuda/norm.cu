@@ -7,7 +7,7 @@
 //              L1 after the first. Backward of the model's widths (layer_norm_backward_kernel): a warp keeps its row in
 //              registers and walks over rows of its block's chunk, adding up dgamma and dbeta on the way; the chunks' sums
 //              are added by column_sums.h. Other widths: dx by one kernel, the parameters' sums by another.
-// Traffic      forward reads x and writes y, backward reads dy and x and writes dx: 2 and 3 N C elements (other widths 5),
+// Traffic      forward reads x and writes y, backward reads dy and x and writes dx: 2 and 3 N C elements (4 to add, other widths 5),
 //              about 8 and 20 FLOPs each: bound by memory.
 // Numerics     f32 statistics; the variance takes a second pass over the row, never E[x^2]-E[x]^2, which cancels.
 // Determinism  no atomics: a row has one warp, columns are summed in a fixed order.
@@ -67,44 +67,55 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
     });
 }
 
-// Rows of K x 128 columns. partial [gridDim.x][2][C]: this block's sums of dgamma and dbeta.
-// One block a multiprocessor is asked for: left to itself, ptxas halves the registers for sm_80 and spills.
-template <class T, int K> __global__ void __launch_bounds__(kWarps * 32, 1) layer_norm_backward_kernel(LayerNormBwd a, float* partial) {
+// Rows of K x 128 columns. partial [gridDim.x][2][C]: this block's sums of dgamma and dbeta. All that a row needs, with the gradient
+// that is added to, is asked for at once, and kept as it is stored: as f32 it left registers for 8 warps a multiprocessor, which have
+// too little under way for memory's latency (12 rows of 4.6 KB are 7 MB on all of them; 4.3 TB/s times 0.7 us are 3).
+constexpr int kRowWarps = 4;
+template <class T, int K> __global__ void __launch_bounds__(kRowWarps * 32, sizeof(T) == 2 && K <= 6 ? 3 : 2) layer_norm_backward_kernel(LayerNormBwd a, float* partial) {
     constexpr int C = K * 128;
-    GPU_SHARED(part, float[kWarps][2][128]);
+    GPU_SHARED(part, float[kRowWarps][2][128]);
     const std::int64_t chunk = blockIdx.x, chunks = gridDim.x;
     const int warp = int(threadIdx.x / 32), at = lane() * 4;
+    const bool add = a.dx.mode == Mode::accumulate;
     Vec<float, 4> dgamma[K] = {}, dbeta[K] = {};
-    for (std::int64_t n = a.x.rows * chunk / chunks + warp; n < a.x.rows * (chunk + 1) / chunks; n += kWarps) {
+    for (std::int64_t n = a.x.rows * chunk / chunks + warp; n < a.x.rows * (chunk + 1) / chunks; n += kRowWarps) {
         const float mean = ptr<float>(a.mean)[n], rstd = ptr<float>(a.rstd)[n];
-        Vec<float, 4> xhat[K], g[K];
-        float sum_g = 0, sum_gx = 0;
-#pragma unroll
-        for (int k = 0; k < K; ++k) xhat[k] = read<4>(row<T>(a.x, n) + k * 128 + at), g[k] = read<4>(row<T>(a.dy, n) + k * 128 + at);
+        Vec<T, 4> x[K], dy[K], old[K];
 #pragma unroll
         for (int k = 0; k < K; ++k) {
-            const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + k * 128 + at);
-            for (int j = 0; j < 4; ++j) {
-                xhat[k][j] = (xhat[k][j] - mean) * rstd;
-                dgamma[k][j] += g[k][j] * xhat[k][j], dbeta[k][j] += g[k][j];
-                g[k][j] *= gamma[j];
-                sum_g += g[k][j], sum_gx += g[k][j] * xhat[k][j];
+            x[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.x, n) + k * 128 + at);
+            dy[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.dy, n) + k * 128 + at);
+            if (add) old[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.dx, n) + k * 128 + at);
+        }
+        const auto each = [&](auto&& use) {  // use(k, j, xhat, dy, g)
+#pragma unroll
+            for (int k = 0; k < K; ++k) {
+                const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + k * 128 + at);
+                for (int j = 0; j < 4; ++j) use(k, j, (float(x[k][j]) - mean) * rstd, float(dy[k][j]), float(dy[k][j]) * gamma[j]);
             }
-        }
+        };
+        float sum_g = 0, sum_gx = 0;
+        each([&](int k, int j, float xhat, float d, float g) {
+            dgamma[k][j] += d * xhat, dbeta[k][j] += d;
+            sum_g += g, sum_gx += g * xhat;
+        });
+        if (a.dx.mode == Mode::skip) continue;
         const float mean_g = warp_sum(sum_g) / float(C), mean_gx = warp_sum(sum_gx) / float(C);
+        each([&](int k, int j, float xhat, float, float g) {
+            const float dx = rstd * (g - mean_g - xhat * mean_gx);
+            dy[k][j] = T(add ? dx + float(old[k][j]) : dx);
+        });
 #pragma unroll
-        for (int k = 0; k < K; ++k) {
-            for (int j = 0; j < 4; ++j) g[k][j] = rstd * (g[k][j] - mean_g - xhat[k][j] * mean_gx);
-            emit<4>(a.dx, n * C + k * 128 + at, g[k]);
-        }
+        for (int k = 0; k < K; ++k) *reinterpret_cast<Vec<T, 4>*>(row<T>(a.dx, n) + k * 128 + at) = dy[k];
     }
     for (int k = 0; k < K; ++k) {  // 128 columns at a time, warps in order
         for (int j = 0; j < 4; ++j) part[warp][0][at + j] = dgamma[k][j], part[warp][1][at + j] = dbeta[k][j];
         __syncthreads();  // every warp has left its sums
-        const int which = int(threadIdx.x / 128), c = int(threadIdx.x % 128);
-        float total = 0;
-        for (int w = 0; w < kWarps; ++w) total += part[w][which][c];
-        partial[(chunk * 2 + which) * C + k * 128 + c] = total;
+        for (int which = 0; which < 2; ++which) {
+            float total = 0;
+            for (int w = 0; w < kRowWarps; ++w) total += part[w][which][threadIdx.x];
+            partial[(chunk * 2 + which) * C + k * 128 + threadIdx.x] = total;
+        }
         __syncthreads();  // the sums are read: the next columns overwrite them
     }
 }
@@ -164,12 +175,12 @@ void layer_norm_forward(const LayerNormFwd& a) {
 // Whether the widths that keep a row in registers know this one; runs it then.
 static bool layer_norm_backward_in_one_pass(const LayerNormBwd& a) {
     const std::int64_t N = a.x.rows, C = a.x.cols;
-    if (!N || C % 128 || !in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx})) return false;
-    const int chunks = int(std::min<std::int64_t>(ceil_div(N, 4 * kWarps), 264));  // two blocks for each of an H200's multiprocessors
+    if (!N || C % 128 || (a.dx.p && a.dx.dtype != a.x.dtype) || !in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx})) return false;
+    const int chunks = int(std::min<std::int64_t>(ceil_div(N, 8 * kRowWarps), 396));  // three blocks for each of an H200's multiprocessors
     const Scratch partial(std::size_t(chunks) * 2 * std::size_t(C) * sizeof(float));
     const auto run = [&](auto k) {
         dispatch(a.x.dtype, "layer_norm", [&](auto tag) {
-            launch<layer_norm_backward_kernel<decltype(tag), k>>({unsigned(chunks), kWarps * 32}, a, partial.as<float>());
+            launch<layer_norm_backward_kernel<decltype(tag), k>>({unsigned(chunks), kRowWarps * 32}, a, partial.as<float>());
         });
         return true;
     };
