@@ -80,10 +80,10 @@ Grad Backward::grad(int i) const {
     return {slot, Mode::write};
 }
 
-bool Backward::hand_over(int i) const {
+bool Backward::hand_over(int i, const Tensor& g) const {
     const Route& in = node_.in[i];
-    if (in.value < 0 || tape_.grads_[in.value].defined() || in.dtype != gout.dtype() || !gout.sole()) return false;
-    tape_.grads_[in.value] = gout.view(in.shape);
+    if (in.value < 0 || tape_.grads_[in.value].defined() || in.dtype != g.dtype() || !g.sole()) return false;
+    tape_.grads_[in.value] = g.view(in.shape).detach();
     return true;
 }
 

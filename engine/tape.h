@@ -116,9 +116,9 @@ public:
     // Where input i's gradient goes. The first contribution to a slot writes, later ones accumulate; nobody
     // zero-fills. Ask once per input and rule.
     Grad grad(int i) const;
-    // Input i's gradient is gout itself: lets it have gout's memory. The last that a rule does with gout. False, and nothing done, if
-    // there is a gradient to add to or somebody else holds the memory.
-    bool hand_over(int i) const;
+    // Input i's gradient is g, gout or a tensor that the rule has made: lets it have g's memory. The last that a rule does with g. False,
+    // and nothing done, if there is a gradient to add to or somebody else holds the memory.
+    bool hand_over(int i, const Tensor& g) const;
 
 private:
     Tape& tape_;

@@ -131,7 +131,7 @@ Tensor checkpoint(const std::function<Tensor(const std::vector<Tensor>&)>& f, co
         inner.backward(f(leaves), b.gout);
         for (int i = 0; i < b.inputs(); ++i) {
             const Tensor g = b.needs(i) ? inner.take(leaves[i]) : Tensor{};
-            if (g.defined()) run_scale(g.device(), {in(g), out(b.grad(i)), 1});
+            if (g.defined()) pass_on(b, i, g);
         }
     }, used);
 }

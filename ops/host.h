@@ -15,10 +15,11 @@ inline Out out(const Tensor& t) { return {in(t), Mode::write}; }
 inline Out out(const Grad& g) { return g.mode == Mode::skip ? Out{{}, Mode::skip} : Out{in(g.t), g.mode}; }
 // What attention scores are multiplied by: 1 / sqrt(width of a head).
 inline double score_scale(std::int64_t width, int heads) { return 1.0 / std::sqrt(double(width / heads)); }
-// The gradient of input i is gout itself, which the rule has no more use for.
-inline void pass_on(Backward& b, int i) {
-    if (b.needs(i) && !b.hand_over(i)) run_scale(b.gout.device(), {in(b.gout), out(b.grad(i)), 1});
+// The gradient of input i is g, which the rule has no more use for.
+inline void pass_on(Backward& b, int i, const Tensor& g) {
+    if (b.needs(i) && !b.hand_over(i, g)) run_scale(g.device(), {in(g), out(b.grad(i)), 1});
 }
+inline void pass_on(Backward& b, int i) { pass_on(b, i, b.gout); }
 // Columns [first, first+count) of every row.
 inline View columns(View v, std::int64_t first, std::int64_t count) {
     if (!v.p) return v;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <numeric>
 
 #include "engine/error.h"
@@ -157,38 +156,6 @@ std::vector<int> shortlist(std::span<const float> stage1, int k) {
                       [&](int a, int b) { return stage1[a] != stage1[b] ? stage1[a] > stage1[b] : a < b; });
     order.resize(length);
     return order;
-}
-
-std::vector<float> rerank(std::span<const float> stage1, std::span<const int> candidates,
-                          std::span<const float> stage2) {
-    ENG_CHECK(candidates.size() == stage2.size(), "metrics", stage2.size(), " scores for ", candidates.size(),
-              " candidates");
-    std::vector<float> scores(stage1.begin(), stage1.end());
-    if (candidates.empty()) return scores;
-    std::vector<bool> taken(stage1.size(), false);
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-        const int item = candidates[i];
-        ENG_CHECK(item >= 0 && static_cast<std::size_t>(item) < stage1.size() && !taken[item], "metrics", "candidate ",
-                  item, " appears twice or is not among the ", stage1.size(), " gallery items");
-        ENG_CHECK(!std::isnan(stage2[i]), "metrics", "the score of candidate ", item, " is NaN");
-        taken[item] = true;
-        scores[item] = stage2[i];
-    }
-    std::vector<int> rest;
-    for (int g = 0; g < static_cast<int>(stage1.size()); ++g)
-        if (!taken[g]) rest.push_back(g);
-    for (const int g : rest) ENG_CHECK(!std::isnan(stage1[g]), "metrics", "the score of gallery item ", g, " is NaN");
-    std::stable_sort(rest.begin(), rest.end(), [&](int a, int b) { return stage1[a] > stage1[b]; });
-    // Neighbouring floats going down, not stage 1 minus a constant: the subtraction would round near scores into ties.
-    constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
-    const float worst = *std::min_element(stage2.begin(), stage2.end());
-    float next = std::min({-1.f, worst - 1, std::nextafter(worst, minus_infinity)});
-    for (std::size_t i = 0; i < rest.size(); ++i) {
-        if (i > 0 && stage1[rest[i]] != stage1[rest[i - 1]]) next = std::nextafter(next, minus_infinity);
-        ENG_CHECK(std::isfinite(next), "metrics", "a candidate's score of ", worst, " leaves no room below it");
-        scores[rest[i]] = next;
-    }
-    return scores;
 }
 
 double shortlist_recall(std::span<const float> scores, std::span<const int> query_ids, std::span<const int> gallery_ids,

@@ -30,12 +30,6 @@ double chance_R1(std::span<const int> query_ids, std::span<const int> gallery_id
 // scores in the gallery's order. Errors: NaN, k < 0.
 std::vector<int> shortlist(std::span<const float> stage1, int k);
 
-// The query's scores after stage 2 has scored `candidates` (indices into stage1; stage2[i] is candidates[i]'s). These
-// carry their stage 2 score. All others lie below the worst candidate in the order of stage 1, equal where stage 1 is
-// equal; their values mean nothing else, least of all between queries. Errors: NaN, an index twice or out of range.
-std::vector<float> rerank(std::span<const float> stage1, std::span<const int> candidates,
-                          std::span<const float> stage2);
-
 // Share of queries that have a match among the k best of `scores` (ties against us): no re-ranking gets more at rank k.
 double shortlist_recall(std::span<const float> scores, std::span<const int> query_ids, std::span<const int> gallery_ids,
                         int k);
