@@ -3,6 +3,7 @@
 #include <cuda.h>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "engine/backing.h"
@@ -56,6 +57,7 @@ public:
     std::size_t capacity() const override { return capacity_; }
 
     char* take(std::size_t offset, std::size_t size, std::size_t) override {
+        if (offset + size > reserved_) return nullptr;
         while (mapped_ < offset + size)
             if (!grow()) return nullptr;
         return reinterpret_cast<char*>(base_ + offset);
@@ -88,12 +90,9 @@ private:
     std::size_t capacity_ = 0, reserved_ = 0, mapped_ = 0;
 };
 
-// A buffer per level of nesting, so that an inner one never moves an outer one. They only grow, and only outside of graph
-// capture (cudaMalloc is refused there).
-struct ScratchBuffer {
-    void* p = nullptr;
-    std::size_t size = 0;
-} buffers[4];
+// Memory per level of nesting, so that an inner one never moves an outer one. It grows where it stands: a recorded step goes on to use
+// the addresses that it was recorded with. Lives as long as the process.
+GpuMemory* levels[4];
 std::size_t scratch_depth = 0;
 
 }  // namespace
@@ -101,18 +100,12 @@ std::size_t scratch_depth = 0;
 std::unique_ptr<Backing> make_backing(std::size_t capacity) { return std::make_unique<GpuMemory>(capacity); }
 
 Scratch::Scratch(std::size_t bytes) {
-    ENG_CHECK(scratch_depth < std::size(buffers), "scratch", "more than ", std::size(buffers), " levels deep");
-    ScratchBuffer& buffer = buffers[scratch_depth];
-    if (bytes > buffer.size) {
-        const std::size_t size = std::max(2 * buffer.size, (bytes + 0xfffff) & ~std::size_t(0xfffff));
-        CUDA_CHECK(cudaStreamSynchronize(stream()));
-        CUDA_CHECK(cudaFree(buffer.p));
-        buffer.p = nullptr, buffer.size = 0;
-        CUDA_CHECK(cudaMalloc(&buffer.p, size));
-        buffer.size = size;
-    }
+    ENG_CHECK(scratch_depth < std::size(levels), "scratch", "more than ", std::size(levels), " levels deep");
+    GpuMemory*& level = levels[scratch_depth];
+    if (!level) level = new GpuMemory(std::numeric_limits<std::size_t>::max());  // addresses for all that there is
+    p_ = level->take(0, bytes, bytes);
+    ENG_CHECK(p_, "cuda", "out of memory: a kernel needs ", bytes, " bytes beside its tensors");
     ++scratch_depth;
-    p_ = buffer.p;
 }
 Scratch::~Scratch() { --scratch_depth; }
 

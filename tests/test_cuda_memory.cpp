@@ -78,9 +78,18 @@ TEST(CudaScratch, AnInnerOneLeavesTheOuterOneAlone) {
         const cuda::Scratch third(1), fourth(1);
         EXPECT_NE(error_of([] { cuda::Scratch fifth(10); }).find("levels deep"), std::string::npos);
     }
+    EXPECT_NE(error_of([] { cuda::Scratch(std::size_t(1) << 40); }).find("out of memory"), std::string::npos);
     std::vector<char> host(1000);
     cudaMemcpy(host.data(), p, 1000, cudaMemcpyDeviceToHost);
     EXPECT_EQ(host, std::vector<char>(1000, 7));
+}
+
+// A recorded step keeps the addresses of its time.
+TEST(CudaScratch, GrowsWithoutMoving) {
+    const auto where = [](std::size_t bytes) { return cuda::Scratch(bytes).as<char>(); };
+    char* const p = where(1000);
+    EXPECT_EQ(where(std::size_t(130) << 20), p);
+    EXPECT_EQ(where(1), p);
 }
 
 TEST(CudaCopies, LargerThanTheStagingRingComeBackAsTheyWent) {

@@ -243,6 +243,7 @@ std::string context();  // "kernel k, block (..), thread (..)" or "host code"
 // Host entry: runs the grid; throws KernelFault.
 void run_grid(const LaunchInfo&);
 void launch(cudaStream_t, std::function<void()> grid);  // streams.cpp: after what the stream was given, or into the graph being recorded
+bool recording();  // streams.cpp: a graph, which refuses to allocate
 void catch_up(cudaStream_t);  // streams.cpp: everything that the stream was given has happened
 void catch_up_all();
 std::vector<std::string> launched_kernels();  // by this process so far, with their template arguments

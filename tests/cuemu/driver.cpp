@@ -1,5 +1,5 @@
 // The virtual memory part of the driver, so that engine/backing_cuda.cpp itself can be tested: an address range without
-// access, opened chunk by chunk, from a GPU of 512 MiB.
+// access, opened chunk by chunk, from a GPU of 2 GiB.
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <sys/mman.h>
@@ -8,7 +8,7 @@
 
 namespace {
 
-constexpr size_t kMemory = size_t(512) << 20;
+constexpr size_t kMemory = size_t(2) << 30;
 size_t in_use = 0;
 
 CUresult reserve(CUdeviceptr* p, size_t size, size_t, CUdeviceptr, unsigned long long) {

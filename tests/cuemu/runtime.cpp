@@ -53,6 +53,7 @@ void check_canaries() {
 extern "C" {
 
 cudaError_t cudaMalloc(void** out, size_t n) {
+    if (cuemu::recording()) return cudaErrorStreamCaptureUnsupported;
     cuemu::check::DeviceAccess access;
 #if CUEMU_CHECK
     *out = cuemu::check::alloc(n);
@@ -72,6 +73,7 @@ cudaError_t cudaMalloc(void** out, size_t n) {
 
 cudaError_t cudaFree(void* p) {
     if (!p) return cudaSuccess;
+    if (cuemu::recording()) return cudaErrorStreamCaptureUnsupported;
     cuemu::catch_up_all();
 #if CUEMU_CHECK
     if (!cuemu::check::release_alloc(p)) fault("cudaFree(%p): not a device pointer", p);

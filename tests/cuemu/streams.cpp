@@ -2,9 +2,10 @@
 // it, so that a wait which is missing, on either side, shows as stale bytes. Kernels run at once, after all that their own
 // stream was given before. CUEMU_ASYNC=eager does everything at once; random does some of it at once.
 // A stream that records a graph does nothing: what it is given is kept, with the arguments of that moment, and done again at each
-// launch of the graph. What CUDA forbids meanwhile (waiting for the stream, or for another one's events) is an error here too.
+// launch of the graph. What CUDA forbids meanwhile (waiting for the stream or for another one's events, cudaMalloc) is an error here too.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -69,6 +70,10 @@ void launch(cudaStream_t s, std::function<void()> grid) {
         if (s) finish(*of(s));
     }
     grid();
+}
+bool recording() {
+    std::lock_guard g(lock);
+    return std::any_of(streams.begin(), streams.end(), [](Stream* s) { return s->recording != nullptr; });
 }
 void catch_up(cudaStream_t s) {
     std::lock_guard g(lock);
