@@ -157,7 +157,7 @@ def training_step(c, B, lengths=None):
     k.group = "losses"
     k.add("memory", "scores and losses", 8.0 * B * B * d, 16 * B * B)
     k.group = "AdamW"
-    k.add("memory", "AdamW with norm", 0, (34 + 4) * k.params)
+    k.add("memory", "AdamW with norm", 0, (30 + 4) * k.params)
     return k
 
 

@@ -148,7 +148,7 @@ def loss_row(name, rows, cols, kind, device, **extra):
 
 
 def adamw_row(name, sizes, device, **extra):
-    """One update with the gradient's norm, clearing of gradients, and the bf16 copy that kernels read. `sizes`: elements of
+    """One update with the gradient's norm and the bf16 copy that kernels read; nobody clears gradients that the next step overwrites. `sizes`: elements of
     each parameter; ours walks them as one flat buffer, PyTorch as a list."""
     def build(e):
         total = sum(sizes)
@@ -166,7 +166,7 @@ def adamw_row(name, sizes, device, **extra):
             norm = e.kernel("dot", a=v(flat["g"]), b=v(flat["g"]), y=out(square.view(1, 1)))
             o = lambda k: out(flat[k].view(1, -1))
             col = lambda t: view(t.view(-1, 1))
-            update = e.kernel("adamw", master=o("w"), compute=o("c"), grad=o("g"), m=o("m"), v=o("v"), lr=col(lr), decay=col(decay), ends=col(ends), scalars=col(scalars), beta1=b1, beta2=b2, eps=eps)
+            update = e.kernel("adamw", master=o("w"), compute=o("c"), m=o("m"), v=o("v"), grad=v(flat["g"]), lr=col(lr), decay=col(decay), ends=col(ends), scalars=col(scalars), beta1=b1, beta2=b2, eps=eps)
             return lambda i: (norm(), update())
 
         def torch_(**how):
@@ -181,7 +181,6 @@ def adamw_row(name, sizes, device, **extra):
                 torch.nn.utils.get_total_norm([p.grad for p in params])
                 opt.step()
                 torch._foreach_copy_(shadow, params)
-                opt.zero_grad(set_to_none=False)
 
             first = []
             run(0)

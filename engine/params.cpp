@@ -79,7 +79,10 @@ void ParamStore::keep_masters(std::int64_t first, std::int64_t n) {
     master = kept;
 }
 
-void ParamStore::zero_grad() { fill_zero(grad); }
+void ParamStore::zero_grad() {
+    fill_zero(grad);
+    for (Param& p : params_) p.spent = false;
+}
 
 void ParamStore::refresh_compute() {
     if (compute_ != DType::bf16) return;

@@ -31,6 +31,7 @@ struct Param {  // one trainable tensor
     ParamGroup group = ParamGroup::clip;
     bool decay = true;           // false for biases, norms, class and position embeddings
     std::int64_t offset = 0;     // of the first element in the flat buffers
+    bool spent = false;          // the optimizer has taken the gradient: what comes next overwrites it, so that nobody sets it to zero
     Tensor master, compute, grad;
     static inline thread_local std::vector<Param*>* used = nullptr;  // where use() notes itself, when somebody wants to know
     Tensor use() {

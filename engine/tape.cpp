@@ -73,7 +73,7 @@ std::map<std::string, std::size_t> Tape::saved_bytes_by_scope() const {
 Grad Backward::grad(int i) const {
     if (!needs(i)) return {};
     const Route& in = node_.in[i];
-    if (in.param) return {in.param->grad.view(in.shape), Mode::accumulate};
+    if (in.param) return {in.param->grad.view(in.shape), std::exchange(in.param->spent, false) ? Mode::write : Mode::accumulate};
     Tensor& slot = tape_.grads_[in.value];
     if (slot.defined()) return {slot.view(in.shape), Mode::accumulate};
     slot = Tensor(*in.arena, in.shape, in.dtype);

@@ -113,8 +113,8 @@ public:
         return a;
     }
     bool needs(int i) const { return node_.in[i].value >= 0 || node_.in[i].param; }
-    // Where input i's gradient goes. The first contribution to a slot writes, later ones accumulate; nobody
-    // zero-fills. Ask once per input and rule.
+    // Where input i's gradient goes. The first contribution to a slot, or to a parameter since the last update, writes, later ones
+    // accumulate; nobody zero-fills. Ask once per input and rule.
     Grad grad(int i) const;
     // Input i's gradient is g, gout or a tensor that the rule has made: lets it have g's memory. The last that a rule does with g. False,
     // and nothing done, if there is a gradient to add to or somebody else holds the memory.

@@ -85,13 +85,13 @@ struct MatchingFwd { View scores, match; Out loss, lse; double scale, eps; };
 struct MatchingBwd { View dloss, scores, match, loss, lse; Out dscores; double scale, eps; };
 
 struct ClipScaleArgs { View sum_of_squares; Out scale; double limit; };  // scale[0] = min(scale[0], limit / sqrt(sum_of_squares[0])); NaN leaves it
-// One pass over the flat buffers: moments, master, compute copy, and grad set back to zero. Weights decay apart from the
+// One pass over the flat buffers: moments, master, compute copy. Weights decay apart from the
 // gradient (Loshchilov & Hutter, "Decoupled weight decay"), or with `l2` as a part of it, as Adam's decay was before. lr and decay f32 [S], ends i32 [S]: segment s runs from ends[s-1] to ends[s].
 // scalars [3], in master's dtype: what gradients are multiplied by, 1/(1-beta1^step), 1/(1-beta2^step). What changes from
 // step to step lies in memory, so that a recorded step can be replayed.
 struct AdamWArgs {
-    Out master, compute, grad, m, v;
-    View lr, decay, ends, scalars;
+    Out master, compute, m, v;
+    View grad, lr, decay, ends, scalars;
     float beta1, beta2, eps;
     bool l2 = false;
 };

@@ -47,12 +47,14 @@ void AdamW::prepare(float clip_lr, float head_lr, float grad_scale) {
 
 void AdamW::apply() {
     const Device d = m.device();
+    for (Param& p : params_.all())
+        if (std::exchange(p.spent, !comm_)) fill_zero(p.grad);
     if (sum_of_squares_.defined()) {
         run_dot(d, {in(params_.grad), in(params_.grad), out(sum_of_squares_)});
         run_clip_scale(d, {in(sum_of_squares_), out(scalars_), options_.clip_norm});
     }
     const Tensor w = master(), compute = params_.compute.slice(first_, m.numel());
-    run_adamw(d, {out(w), out(compute), out(params_.grad.slice(first_, m.numel())), out(m), out(v), in(lr_), in(decay_), in(ends_), in(scalars_),
+    run_adamw(d, {out(w), out(compute), out(m), out(v), in(params_.grad.slice(first_, m.numel())), in(lr_), in(decay_), in(ends_), in(scalars_),
                   options_.beta1, options_.beta2, options_.eps, options_.l2});
     if (ema.defined()) {
         run_scale(d, {in(ema), out(ema), options_.ema});

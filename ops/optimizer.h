@@ -20,8 +20,8 @@ public:
     // With `comm` of several ranks each keeps a slice of the moments and of the average, updates that slice of the parameters and gives it to
     // the others: the same bits, in a fraction of the memory.
     AdamW(ParamStore&, Arena&, const AdamWOptions&, Comm* comm = nullptr);
-    // One update with the given rates; gradients are multiplied by grad_scale, or by less where their norm has a limit, and set to zero
-    // afterwards.
+    // One update with the given rates; gradients are multiplied by grad_scale, or by less where their norm has a limit, and are spent
+    // afterwards. A parameter that got none since the last update has a gradient of zero.
     void step(float clip_lr, float head_lr, float grad_scale) { prepare(clip_lr, head_lr, grad_scale), apply(); }
     // Its two halves: what differs from step to step goes to the device, then the kernels, the same each time.
     void prepare(float clip_lr, float head_lr, float grad_scale);

@@ -166,6 +166,7 @@ void check_steps(bool l2) {
                 std::vector<double> g;
                 for (std::int64_t i = 0; i < params.grad.numel(); ++i) g.push_back(normal(9, std::uint64_t(step), std::uint64_t(i)));
                 copy(params.grad, upload_as(arena, params.grad.shape(), g, DType::f32));
+                for (Param& p : params.all()) p.spent = false;
                 optimizer.step(1e-2f, 3e-2f, 0.5f);
             }
             for (const Tensor& x : {params.master, params.compute, params.grad, optimizer.m, optimizer.v, optimizer.ema})

@@ -69,7 +69,7 @@ public:
                         t.batch * t.accumulate, eng::num_threads(), world_.size() > 1 ? fmt::format(" in each of {} ranks", world_.size()) : ""));
         std::optional<Progress> progress;
         if (world_.first()) progress.emplace(Progress::Options{total, state_.step, t.batch * t.accumulate});
-        Step step(config_, *model_, bank_, world_.comm(), *buckets_);
+        Step step(config_, *model_, bank_, world_.comm(), *buckets_, *optimizer_);
         if (state_.step < total) step.send(loader.next());
         double started = now();
         while (state_.step < total && !stopping_) {
@@ -133,11 +133,11 @@ private:
         if (options_.memory_report && state_.step == 0 && world_.first()) step.report_memory();
         for (int micro = 0; micro < t.accumulate; ++micro) {
             const bool last = micro + 1 == t.accumulate;
-            step.run(last);
             if (last) {
                 const double f = schedule_factor({t.schedule, std::int64_t(double(t.warmup) * double(per_epoch)), total, t.hold_lr ? per_epoch : 0}, state_.step);
-                optimizer_->step(float(t.lr * f), float(t.head_lr * f), 1);
+                optimizer_->prepare(float(t.lr * f), float(t.head_lr * f), 1);
             }
+            step.run(last);
             if (!last || state_.step + 1 < total) step.send(loader.next());
         }
         const LossValues losses = over_ranks(step.take_losses());

@@ -18,8 +18,8 @@ void print_memory(const eng::Tape& tape, const eng::Arena& memory) {
 
 }  // namespace
 
-Step::Step(const Config& c, const Scvd& model, const TextBank& bank, eng::Comm& comm, eng::Buckets& buckets)
-    : config_(c), model_(model), bank_(bank), comm_(comm), buckets_(buckets), graph_(memory_) {
+Step::Step(const Config& c, const Scvd& model, const TextBank& bank, eng::Comm& comm, eng::Buckets& buckets, eng::AdamW& optimizer)
+    : config_(c), model_(model), bank_(bank), comm_(comm), buckets_(buckets), optimizer_(optimizer), graph_(memory_) {
     const eng::DType dtype = eng::stats_dtype(dtype_named(c.model.dtype));
     seed_ = eng::upload_as(sent_memory_, {1}, {1.0 / double(c.train.accumulate)}, dtype);
     sums_ = seed_.like(eng::Shape{kLosses});
@@ -31,10 +31,11 @@ std::string Step::Inputs::sizes() const {
                        texts.prompts.count, texts.prompts.max_len, texts.prompts.total);
 }
 
-// Ranks ask each other in the middle of a step, and so does a last group that is smaller; checks look at every tensor on the host.
+// Ranks ask each other in the middle of a step, and so does a last group that is smaller; checks look at every tensor on the host. A
+// part of an update does not end as it began: with spent gradients.
 bool Step::recordable(std::int64_t pairs) const {
     const int size = 1 + std::max(0, hard_negatives(config_.model.loss.pairs));
-    return config_.train.graph && memory_.device() == eng::Device::cuda && comm_.alone() && !eng::Tape::check_numerics && (pairs <= size || pairs % size == 0) &&
+    return config_.train.graph && config_.train.accumulate == 1 && memory_.device() == eng::Device::cuda && comm_.alone() && !eng::Tape::check_numerics && (pairs <= size || pairs % size == 0) &&
            eng::conv_provider == eng::Provider::scvd && eng::attention_provider == eng::Provider::scvd;
 }
 
@@ -80,7 +81,9 @@ void Step::forward_and_back(const Inputs& in, bool last) {
     if (last) buckets_.begin(tape);
     const auto final = [&](eng::Param& p) { buckets_.final(p); };
     tape.backward(loss.total, seed_, last ? std::function<void(eng::Param&)>(final) : nullptr);
-    if (last) buckets_.finish();
+    if (!last) return;
+    buckets_.finish();
+    optimizer_.apply();
 }
 
 LossValues Step::take_losses() {

@@ -1,8 +1,9 @@
 #pragma once
-// Forward and backward of one batch. The host only enqueues: it sends the next batch and reads losses while the device computes.
+// One batch: forward, backward and, at the end of an update, the optimizer. The host only enqueues: it sends the next batch and reads losses while the device computes.
 #include "engine/comm/buckets.h"
 #include "engine/graph.h"
 #include "model/scvd.h"
+#include "ops/optimizer.h"
 #include "train/config.h"
 #include "train/data/loader.h"
 #include "train/run_log.h"
@@ -11,11 +12,11 @@ namespace scvd {
 
 class Step {
 public:
-    Step(const Config&, const Scvd&, const TextBank&, eng::Comm&, eng::Buckets&);
+    Step(const Config&, const Scvd&, const TextBank&, eng::Comm&, eng::Buckets&, eng::AdamW&);
     // The batch after the one that runs, on its way while that computes.
     void send(const HostBatch&);
-    // Forward and backward of the batch that was sent; gradients are added to the parameters', and over ranks with the last of an update.
-    // One loss is one of train.accumulate.
+    // Forward and backward of the batch that was sent; with the last of an update gradients are added up over ranks, and the optimizer,
+    // which the caller has prepared, takes its step. One loss is one of train.accumulate.
     void run(bool last);
     // What the runs since the last call found, added up, the total first. Waits for the device.
     LossValues take_losses();
@@ -43,6 +44,7 @@ private:
     const TextBank& bank_;
     eng::Comm& comm_;
     eng::Buckets& buckets_;
+    eng::AdamW& optimizer_;
     eng::Arena sent_memory_, memory_;
     eng::StepGraph graph_;
     Inputs sent_;

@@ -1,4 +1,4 @@
-// AdamW, or Adam with L2, over the flat buffers: one read and one write of each, f32 masters, bf16 copy and cleared gradient in one pass.
+// AdamW, or Adam with L2, over the flat buffers: one read and one write of each, f32 masters and bf16 copy in one pass.
 #include <cmath>
 
 #include "ops/cpu/store.h"
@@ -9,7 +9,8 @@ namespace {
 
 template <class A>
 void adamw_typed(const AdamWArgs& a) {
-    A *w = ptr<A>(a.master), *g = ptr<A>(a.grad), *m = ptr<A>(a.m), *v = ptr<A>(a.v);
+    const A* g = ptr<A>(a.grad);
+    A *w = ptr<A>(a.master), *m = ptr<A>(a.m), *v = ptr<A>(a.v);
     bf16* c = a.compute.dtype == DType::bf16 ? ptr<bf16>(a.compute) : nullptr;
     const A b1 = A(a.beta1), b2 = A(a.beta2), gs = ptr<A>(a.scalars)[0], eps = A(a.eps);
     const A c1 = ptr<A>(a.scalars)[1], c2 = ptr<A>(a.scalars)[2];
@@ -25,7 +26,6 @@ void adamw_typed(const AdamWArgs& a) {
                 m[i] = b1 * m[i] + (A(1) - b1) * d;
                 v[i] = b2 * v[i] + (A(1) - b2) * d * d;
                 w[i] = keep * w[i] - lr * (m[i] * c1) / (std::sqrt(v[i] * c2) + eps);
-                g[i] = A(0);
             }
             if (c)
 #pragma omp simd

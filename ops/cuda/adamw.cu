@@ -1,14 +1,15 @@
 // AdamW over the flat buffers (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019), in one pass:
 //
 //   g = scale grad
-//   m = b1 m + (1-b1) g    v = b2 v + (1-b2) g^2    w = (1 - lr decay) w - lr m^ / (sqrt(v^) + eps)    bf16 copy of w; grad = 0
+//   m = b1 m + (1-b1) g    v = b2 v + (1-b2) g^2    w = (1 - lr decay) w - lr m^ / (sqrt(v^) + eps)    bf16 copy of w
 //
 // or Adam with L2 (Kingma & Ba 2015), where g = scale grad + decay w, and w does not shrink apart from that.
 //
 // Work split   a thread per four neighbours; it finds their segment (a parameter with its own rate and decay) by bisection
 //              in `ends`, which stays in L1. Segments of the real buffers end at multiples of 128, so a vector of four
 //              lies in one; the last elements of a segment that does not are taken one by one.
-// Traffic      reads w, g, m, v and writes w, g, m, v and the copy: 34 bytes an element, 17 FLOPs: bound by memory.
+// Traffic      reads w, g, m, v and writes w, m, v and the copy: 30 bytes an element, 17 FLOPs: bound by memory. The gradient stays: the
+//              next step's first contribution overwrites it.
 // Numerics     f32 masters and moments, the copy is rounded to nearest.
 // Determinism  one owner per element.
 // Limits       fewer than 2^31 elements (`ends` is i32); copy bf16, or the master itself.
@@ -46,7 +47,6 @@ template <int V> __device__ void update(const AdamWArgs& a, std::int64_t i) {
     write(ptr<float>(a.master) + i, false, w);
     write(ptr<float>(a.m) + i, false, m);
     write(ptr<float>(a.v) + i, false, v);
-    write(ptr<float>(a.grad) + i, false, Vec<float, V>{});
     if (a.compute.dtype == DType::bf16) write(ptr<bf16>(a.compute) + i, false, w);
 }
 
