@@ -1,6 +1,7 @@
 // Attention: which kernel, the row sums of the backward pass, rows that no sequence owns, and the map of probabilities.
 //
-// Work split   delta: a warp per (row, head); eight lanes where the head is 64 wide, 16 bytes a load. Map: a block per output row, a thread per key, heads one after another.
+// Work split   delta: a warp per (row, head); eight lanes and 16 bytes a load where a head is 64 wide. Map: a block per output
+//              row, a thread per key, heads one after another.
 // Traffic      delta reads y and dy once. The map reads a sequence's keys once per output row: it is made for pictures.
 // Numerics     f32 throughout.
 #include "ops/cuda/attention.h"
@@ -95,12 +96,14 @@ bool fits(int rows_k, int rows_q, int matrices) {
 
 bool can_run(AttentionKernel kernel, const AttentionFwd& a) {
     if (kernel == AttentionKernel::any) return true;
+    if (kernel == AttentionKernel::pairs) return false;
     return wide_rows({&a.q, &a.k, &a.v, &a.y}, a.heads) && (kernel == AttentionKernel::tiled || fits(a.seqs.max_k, a.seqs.max_k, 2));
 }
 bool can_run(AttentionKernel kernel, const AttentionBwd& a) {
     if (kernel == AttentionKernel::any) return true;
     const auto grad = [](const Out& o) { return static_cast<const View*>(&o); };
     if (!wide_rows({&a.q, &a.k, &a.v, &a.y, &a.dy, grad(a.dq), grad(a.dk), grad(a.dv)}, a.heads)) return false;
+    if (kernel == AttentionKernel::pairs) return !a.causal && pairs_fit(a.seqs);
     return kernel == AttentionKernel::tiled || (!a.seqs.shared && fits(a.seqs.max_k, a.seqs.max_q, 4));
 }
 
@@ -110,11 +113,19 @@ static void run_one(AttentionKernel kernel, const Args& given) {
     if (!a.seqs.q_begin.numel()) return;
     ENG_CHECK(can_run(kernel, a), "attention", "kernel ", int(kernel), " cannot run heads of ", a.q.cols / a.heads, " in ",
               name_of(a.q.dtype));
-    kernel == AttentionKernel::whole ? attention_whole(a) : kernel == AttentionKernel::tiled ? attention_tiled(a) : attention_any(a);
+    switch (kernel) {
+        case AttentionKernel::any: return attention_any(a);
+        case AttentionKernel::tiled: return attention_tiled(a);
+        case AttentionKernel::whole: return attention_whole(a);
+        case AttentionKernel::pairs:
+            if constexpr (std::is_same_v<Args, AttentionBwd>) attention_pairs(a);
+    }
 }
 template <class Args>
 static AttentionKernel best(const Args& a) {
-    return can_run(AttentionKernel::whole, a) ? AttentionKernel::whole : can_run(AttentionKernel::tiled, a) ? AttentionKernel::tiled : AttentionKernel::any;
+    for (const auto kernel : {AttentionKernel::whole, AttentionKernel::pairs, AttentionKernel::tiled})
+        if (can_run(kernel, a)) return kernel;
+    return AttentionKernel::any;
 }
 
 // Sequences own rows; what no sequence owns is zero.
