@@ -115,6 +115,10 @@ void add_sequences(std::vector<Case>& c) {
         const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 1, 3});
         return cross_attention(x[0], x[1], pick(a, texts, {0, 1, 2, 0, 1, 2}), pick(a, images, {0, 0, 0, 1, 1, 1}), 1);
     }, 32, 4});
+    c.push_back({"attention over pairs, images look at texts", {{8, 128}, {6, 256}}, [](Arena& a, In x) {
+        const Seqs images = packed_seqs(a, {5, 3}), texts = packed_seqs(a, {2, 1, 3});
+        return cross_attention(x[0], x[1], pick(a, images, {0, 0, 0, 1, 1, 1}), pick(a, texts, {0, 1, 2, 0, 1, 2}), 2);
+    }, 32, 4});
     c.push_back({"attention that skips rows", {{4, 6}, {10, 12}}, [](Arena& a, In x) {
         return cross_attention(x[0], x[1], uniform_seqs(a, 2, 2), uniform_seqs(a, 2, 4, 1, 5), 1);
     }, 16, 4});

@@ -23,6 +23,7 @@ struct Trial {
     bool causal = false, shared = false;
     int spare = 0;  // rows of q and k that belong to no sequence
     Mode mode = Mode::write;
+    int without = -1;  // the gradient that is skipped: 0 dq, 1 dk, 2 dv
 };
 
 Lists packed(std::vector<int> q, std::vector<int> k) {
@@ -92,9 +93,10 @@ struct Call {
     }
     double scale() const { return 1 / std::sqrt(double(t.D)); }
     AttentionFwd forward() const { return {part(qkv, 0, q_rows), part(qkv, 1, k_rows), part(qkv, 2, k_rows), seqs, out(y), out(lse), t.heads, scale(), t.causal}; }
+    Out gradient(int which, int rows) const { return {part(dqkv, which, rows), which == t.without ? Mode::skip : t.mode}; }
     AttentionBwd backward() const {
         return {in(dy), part(qkv, 0, q_rows), part(qkv, 1, k_rows), part(qkv, 2, k_rows), in(y), in(lse), seqs,
-                {part(dqkv, 0, q_rows), t.mode}, {part(dqkv, 1, k_rows), t.mode}, {part(dqkv, 2, k_rows), t.mode}, t.heads, scale(), t.causal};
+                gradient(0, q_rows), gradient(1, k_rows), gradient(2, k_rows), t.heads, scale(), t.causal};
     }
 };
 
@@ -118,15 +120,16 @@ protected:
 
     void expect(const Trial& t, AttentionKernel kernel, DType type) {
         const Call truth(host, t, DType::f64, type), here(device, t, type, type), twice(device, t, type, type);
-        const char* names[] = {"any", "tiled", "whole"};
+        const char* names[] = {"any", "tiled", "whole", "pairs"};
         const std::string what = std::string(t.name) + ", " + names[int(kernel)] + " " + name_of(type);
         cpu::attention_forward(truth.forward()), cpu::attention_backward(truth.backward());
         for (const Call* c : {&here, &twice}) {
-            ASSERT_TRUE(can_run(kernel, c->forward())) << what;
-            cuda::run_attention_kernel(kernel, c->forward());
-            // whole-head backward leaves shared rows to tiled
+            // pairs is a backward kernel, whole-head backward leaves shared rows to others
+            const auto there = can_run(kernel, c->forward()) ? kernel : AttentionKernel::tiled;
             const auto back = can_run(kernel, c->backward()) ? kernel : AttentionKernel::tiled;
-            EXPECT_TRUE(back == kernel || t.shared || kernel == AttentionKernel::whole) << what;
+            EXPECT_TRUE(there == kernel || kernel == AttentionKernel::pairs) << what;
+            EXPECT_TRUE(back == kernel || kernel == AttentionKernel::whole) << what;
+            cuda::run_attention_kernel(there, c->forward());
             cuda::run_attention_kernel(back, c->backward());
         }
         const double depth = std::max(here.seqs.max_k, here.seqs.max_q) * (t.shared ? double(t.seqs.q_len.size()) : 1);
@@ -146,13 +149,20 @@ protected:
             EXPECT_EQ(download_wide(a), download_wide(b)) << what << ": two runs differ";
     }
     void everywhere(const Trial& t) {
-        int longest = 0;
-        for (std::size_t i = 0; i < t.seqs.q_len.size(); ++i) longest = std::max({longest, t.seqs.q_len[i], t.seqs.k_len[i]});
+        const auto most = [](const std::vector<int>& v) { return *std::max_element(v.begin(), v.end()); };
+        const int longest = std::max(most(t.seqs.q_len), most(t.seqs.k_len)), shorter = std::min(most(t.seqs.q_len), most(t.seqs.k_len));
         if (longest <= 40) expect(t, AttentionKernel::any, DType::f32);  // the fallback is slow, and the same for every tile
         if (t.D != 64 && t.heads > 1) expect(t, AttentionKernel::any, DType::bf16);
         if (t.D != 64) return;
         expect(t, AttentionKernel::tiled, DType::bf16);
         expect(t, AttentionKernel::whole, DType::bf16);
+        if (t.shared && !t.causal && shorter <= 16) expect(t, AttentionKernel::pairs, DType::bf16);
+    }
+    // What only the pair kernel has: run by it alone, and with queries and keys changing places.
+    void both_ways(Trial t) {
+        expect(t, AttentionKernel::pairs, DType::bf16);
+        std::swap(t.seqs.q_begin, t.seqs.k_begin), std::swap(t.seqs.q_len, t.seqs.k_len);
+        expect(t, AttentionKernel::pairs, DType::bf16);
     }
 };
 
@@ -205,6 +215,7 @@ TEST_F(Attention, SharedRowsSumOverTheirSequences) {
 TEST_F(Attention, MoreSequencesThanThreads) {
     std::vector<int> q, k;
     for (int i = 0; i < 300; ++i) q.push_back(i * 7 % 3), k.push_back(i % 2);
+    both_ways({"300 pairs, the long side other", paired(packed({2, 1, 3}, {3, 17}), q, k), 1, 64, false, true});
     everywhere({"300 pairs", paired(packed({2, 1, 3}, {3, 17}), q, k), 1, 64, false, true});
     everywhere({"300 pairs, narrow", paired(packed({2, 1, 3}, {3, 17}), q, k), 1, 8, false, true});
     // The owner of the last pair's rows has nothing to visit, and so no barrier, in the stretches before.
@@ -213,6 +224,39 @@ TEST_F(Attention, MoreSequencesThanThreads) {
     far.q_len.assign(300, 2), far.k_len.assign(300, 3);
     everywhere({"the last of 300 pairs elsewhere", far, 1, 64, false, true});
     everywhere({"the last of 300 pairs elsewhere, narrow", far, 1, 8, false, true});
+}
+
+// Images of `n` rows, the first `gap` of which belong to no sequence, and texts of these lengths, all meeting within groups.
+Lists grouped(int images, int gap, int n, std::vector<int> texts, int group) {
+    std::vector<int> begin, image, text;
+    for (int i = 0; i < images; ++i) begin.push_back(i * (gap + n) + gap);
+    Lists l = packed(texts, std::vector<int>(std::size_t(images), n));
+    l.k_begin = begin;
+    for (int i = 0; i < images; ++i)
+        for (int j = 0; j < int(texts.size()); ++j)
+            if (i / group == j / group) image.push_back(i), text.push_back(j);
+    return paired(l, text, image);
+}
+TEST_F(Attention, ImagesMeetTheTextsOfTheirGroup) {
+    both_ways({"192 rows", grouped(3, 0, 192, {6, 1, 8}, 2), 2, 64, false, true});
+    both_ways({"192 rows of 193", grouped(3, 1, 192, {8, 6, 4}, 3), 1, 64, false, true});
+    both_ways({"more than 8 prompts", grouped(2, 1, 192, {16, 9}, 2), 1, 64, false, true});
+    both_ways({"many heads", grouped(3, 0, 20, {3, 1, 7}, 3), 12, 64, false, true});
+    both_ways({"short and odd", grouped(5, 2, 17, {1, 13, 5, 2, 16}, 5), 2, 64, false, true, 1});
+    both_ways({"one row", grouped(3, 0, 1, {1, 1, 1}, 2), 1, 64, false, true});
+}
+TEST_F(Attention, LongSidesOfSeveralOwners) {
+    both_ways({"257 rows", grouped(2, 0, 257, {6, 3}, 2), 2, 64, false, true});
+    both_ways({"500 rows", grouped(1, 3, 500, {7, 12}, 2), 1, 64, false, true, 1});
+    Lists l;  // 211 rows, a prime: owners cut through sequences, some of which have two of a row's partial sums
+    l.q_begin = {0, 2, 1, 0, 2}, l.q_len = {5, 6, 2, 8, 3}, l.k_begin = {0, 150, 185, 100, 191}, l.k_len = {40, 50, 20, 110, 3};
+    both_ways({"cut anywhere", l, 2, 64, false, true, 1});
+}
+TEST_F(Attention, PairsHonourTheModeOfEachGradient) {
+    for (const Mode mode : {Mode::write, Mode::accumulate})
+        for (int without = -1; without < 3; ++without)
+            both_ways({"without one", grouped(2, 1, 33, {6, 3}, 2), 2, 64, false, true, 2, mode, without});
+    both_ways({"none", grouped(2, 1, 33, {6, 3}, 2), 1, 64, false, true, 0, Mode::skip});
 }
 
 // What else lies in a batch must not matter, to the bit.

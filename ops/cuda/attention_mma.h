@@ -63,6 +63,12 @@ PTX_INLINE void load_head(bf16* tile, const View& v, std::int64_t first, int n, 
     }
 }
 
+// over the four lanes that share a row of a block
+PTX_INLINE float quad_sum(float v) {
+    v += __shfl_xor_sync(kAllLanes, v, 1);
+    return v + __shfl_xor_sync(kAllLanes, v, 2);
+}
+
 // What backward needs of an element: its row sum in powers of two, delta, and whether query sees key.
 struct Term { float lse, delta; bool visible; };
 // s -> p = exp2(scale s - lse), dp -> ds = p (dp - delta); at(h, column of the block) gives the element's Term.
