@@ -102,7 +102,7 @@ Tensor Interaction::textual(const ImageSide& image, const TextSide& text, const 
     return eng::segment_max(ln6_(vsr_ffn_(g, residual_ ? g : Tensor{})), eng::results_of(regions));
 }
 
-// filling: so many lists behind the pairs' own; they get a pair's t, as nobody looks at what comes of it.
+// filling: so many lists behind the pairs' own; they get some pair's t, as nobody looks at what comes of it.
 PairVectors Interaction::aligned(const Tensor& t, const Tensor& l, const Seqs& prompts, int filling) const {
     Scope scope("dfa");
     PairVectors out;
@@ -112,7 +112,7 @@ PairVectors Interaction::aligned(const Tensor& t, const Tensor& l, const Seqs& p
         f = eng::focus(t, l, out.prompts, sim_, norm_, &out.weights);
     } else {
         const Tensor rows(t.arena(), {t.rows() + filling}, eng::DType::i32);
-        eng::count_up(rows.slice(0, t.rows()), 0, 1), eng::count_up(rows.slice(t.rows(), filling), 0, 0);
+        eng::count_up(rows.slice(0, t.rows()), 0, 1), eng::count_up(rows.slice(t.rows(), filling), 0, 0, int(t.rows()), 1);
         f = eng::gather_rows(eng::focus(eng::gather_rows(t, rows), l, out.prompts, sim_, norm_, &out.weights), rows.slice(0, t.rows()));
     }
     const Tensor y = ln7_(eng::add(f, t));
@@ -123,13 +123,13 @@ PairVectors Interaction::aligned(const Tensor& t, const Tensor& l, const Seqs& p
 PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text, const Candidates& c) const {
     eng::Arena& arena = text.tvl_q.arena();
     const int images = image.tokens.count, N = image.patches, pairs = images * c.size, filling = c.filling * c.size;
-    // The filling's prompts look at the first image.
+    // The filling's prompts look at some image, each at another one: no image has more to do than the rest.
     Tensor texts = c.text.view({pairs});
     Seqs tokens = eng::repeat_seqs(arena, images, c.size, N, 1, N + 1);
     if (filling) {
         texts = Tensor(arena, {pairs + filling}, eng::DType::i32), tokens.begin = texts.like();
         eng::copy(texts.slice(0, pairs), c.text), eng::count_up(texts.slice(pairs, filling), text.slots.count - c.filling, 1, c.size);
-        eng::count_up(tokens.begin.slice(0, pairs), 1, N + 1, c.size), eng::count_up(tokens.begin.slice(pairs, filling), 1, 0);
+        eng::count_up(tokens.begin.slice(0, pairs), 1, N + 1, c.size), eng::count_up(tokens.begin.slice(pairs, filling), 1, 0, images, N + 1);
         tokens.len = eng::count_up(arena, pairs + filling, N, 0), tokens.out = eng::count_up(arena, pairs + filling, 0, N);
         tokens.count += filling, tokens.total += std::int64_t(filling) * N;
     }

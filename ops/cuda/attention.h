@@ -6,8 +6,6 @@
 
 namespace eng::cuda {
 
-constexpr float kLog2e = 1.44269504088896f, kLn2 = 0.693147180559945f;
-
 struct Seq { int q, nq, o, k, nk; };  // rows of q, of y, of k and v
 PTX_INLINE Seq seq_at(const AttentionSeqs& s, int b) {
     return {ptr<int>(s.q_begin)[b], ptr<int>(s.q_len)[b], ptr<int>(s.o_begin)[b], ptr<int>(s.k_begin)[b], ptr<int>(s.k_len)[b]};

@@ -26,12 +26,6 @@ struct Softmax {  // of rows lane/4 and lane/4 + 8
     Sums out = {};
 };
 
-// over the four lanes that share a row of an accumulator
-PTX_INLINE float quad_max(float v) {
-    v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, 1));
-    return fmaxf(v, __shfl_xor_sync(kAllLanes, v, 2));
-}
-
 // Up to 64 keys from k0 on, tile rows 0.. . `end`: no row of the strip sees a key from there on.
 PTX_INLINE void attend(Softmax& t, const Rows& q, const bf16* k, const bf16* v, int k0, int end, int query, bool causal, float scale, int lane) {
     Block s[4];

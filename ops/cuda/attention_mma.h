@@ -63,12 +63,6 @@ PTX_INLINE void load_head(bf16* tile, const View& v, std::int64_t first, int n, 
     }
 }
 
-// over the four lanes that share a row of a block
-PTX_INLINE float quad_sum(float v) {
-    v += __shfl_xor_sync(kAllLanes, v, 1);
-    return v + __shfl_xor_sync(kAllLanes, v, 2);
-}
-
 // What backward needs of an element: its row sum in powers of two, delta, and whether query sees key.
 struct Term { float lse, delta; bool visible; };
 // s -> p = exp2(scale s - lse), dp -> ds = p (dp - delta); at(h, column of the block) gives the element's Term.
@@ -96,8 +90,8 @@ PTX_INLINE void put_rows(const Out& o, std::int64_t first, int rows, int head, c
         for (int d = 0; d < kD / 8; ++d) {
             float x[2] = {acc[d][2 * h] * scale, acc[d][2 * h + 1] * scale};
             if (o.mode == Mode::accumulate) {
-                const unsigned old = y[4 * d];
-                x[0] += __uint_as_float(old << 16), x[1] += __uint_as_float(old & 0xffff0000u);
+                const float2 old = unpack_bf16(y[4 * d]);
+                x[0] += old.x, x[1] += old.y;
             }
             y[4 * d] = pack_bf16(x[0], x[1]);
         }

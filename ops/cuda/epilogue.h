@@ -31,8 +31,10 @@ PTX_INLINE void read(const void* x, bool narrow, std::int64_t i, float (&v)[W]) 
             const uint2 u = *reinterpret_cast<const uint2*>(p);
             w[0] = u.x, w[1] = u.y;
         }
-        for (int j = 0; j < W / 2; ++j)
-            v[2 * j] = __uint_as_float(w[j] << 16), v[2 * j + 1] = __uint_as_float(w[j] & 0xffff0000u);
+        for (int j = 0; j < W / 2; ++j) {
+            const float2 pair = unpack_bf16(w[j]);
+            v[2 * j] = pair.x, v[2 * j + 1] = pair.y;
+        }
     } else {
         for (int j = 0; j < W; j += 4) {
             const float4 f = *reinterpret_cast<const float4*>(static_cast<const float*>(x) + i + j);

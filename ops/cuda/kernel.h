@@ -77,6 +77,15 @@ __device__ __forceinline__ float warp_max(float v) {
     for (int d = 16; d; d /= 2) v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, d));
     return v;
 }
+// The same over the four lanes that share a row of an mma's accumulators.
+__device__ __forceinline__ float quad_sum(float v) {
+    v += __shfl_xor_sync(kAllLanes, v, 1);
+    return v + __shfl_xor_sync(kAllLanes, v, 2);
+}
+__device__ __forceinline__ float quad_max(float v) {
+    v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, 1));
+    return fmaxf(v, __shfl_xor_sync(kAllLanes, v, 2));
+}
 // What `warp` makes of a warp's values and `fold` of the warps', over a block of Threads threads; in every thread.
 template <int Threads, class Warp, class Fold> __device__ float block_fold(float v, Warp warp, Fold fold) {
     GPU_SHARED(part, float[Threads / 32]);

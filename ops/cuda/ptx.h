@@ -91,6 +91,9 @@ PTX_INLINE unsigned pack_bf16(float lo, float hi) {
     __nv_bfloat162 v = __floats2bfloat162_rn(lo, hi);
     return *reinterpret_cast<unsigned*>(&v);
 }
+PTX_INLINE float2 unpack_bf16(unsigned v) { return make_float2(__uint_as_float(v << 16), __uint_as_float(v & 0xffff0000u)); }
+
+constexpr float kLog2e = 1.44269504088896f, kLn2 = 0.693147180559945f;  // exp x = exp2(kLog2e x)
 PTX_INLINE float exp2_approx(float x) {
 #if GPU_EMULATED
     return exp2f(x);

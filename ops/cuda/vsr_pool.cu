@@ -48,17 +48,11 @@ struct Consumer {
 };
 
 PTX_INLINE float2 two(const float* x, int col) { return *reinterpret_cast<const float2*>(x + col); }
-PTX_INLINE float quad_sum(float v) {
-    v += __shfl_xor_sync(kAllLanes, v, 1);
-    return v + __shfl_xor_sync(kAllLanes, v, 2);
-}
 
 // Softmax of one row over the slots of a head, two of which each lane of a quad has.
 PTX_INLINE unsigned softmax_pair(float x0, float x1, int slot, int taken, float scale) {
     x0 = slot < taken ? x0 : -INFINITY, x1 = slot + 1 < taken ? x1 : -INFINITY;
-    float top = fmaxf(x0, x1);
-    top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
-    top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
+    const float top = quad_max(fmaxf(x0, x1));
     const float e0 = exp2_approx((x0 - top) * scale), e1 = exp2_approx((x1 - top) * scale), sum = quad_sum(e0 + e1);
     return pack_bf16(__fdividef(e0, sum), __fdividef(e1, sum));
 }
@@ -76,7 +70,7 @@ PTX_INLINE void look(Consumer& t, int taken) {
         wgmma_wait<0>();
         t.release();
 #pragma unroll
-        for (int i = 0; i < 2; ++i) t.p[h / 2][h % 2 * 2 + i] = softmax_pair(x[2 * i], x[2 * i + 1], t.lane % 4 * 2, taken, t.a.scale * 1.44269504f);
+        for (int i = 0; i < 2; ++i) t.p[h / 2][h % 2 * 2 + i] = softmax_pair(x[2 * i], x[2 * i + 1], t.lane % 4 * 2, taken, t.a.scale * kLog2e);
     }
 }
 
@@ -199,8 +193,8 @@ PTX_INLINE void consume_tile(Consumer& t, int taken, int rows, int chunks) {
     for (int j = 0; j < kHalf / 8; ++j) {
         const float high[4] = {acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]};
         pool(t, high, kHalf + t.column(j), mean, rstd, inside);
-        const unsigned w0 = stash[2 * j][threadIdx.x % 128], w1 = stash[2 * j + 1][threadIdx.x % 128];
-        const float low[4] = {__uint_as_float(w0 << 16), __uint_as_float(w0 & 0xffff0000u), __uint_as_float(w1 << 16), __uint_as_float(w1 & 0xffff0000u)};
+        const float2 u = unpack_bf16(stash[2 * j][threadIdx.x % 128]), v = unpack_bf16(stash[2 * j + 1][threadIdx.x % 128]);
+        const float low[4] = {u.x, u.y, v.x, v.y};
         pool(t, low, t.column(j), mean, rstd, inside);
     }
 }
