@@ -28,7 +28,6 @@ Seqs results_of(const Seqs&);                                                  /
 Tensor indices(Arena&, const std::vector<std::int32_t>& values);               // i32 [n]
 // i32 [n]: first + i / inner * outer_step + i % inner * inner_step
 Tensor count_up(Arena&, std::int64_t n, std::int32_t first = 0, std::int32_t outer_step = 1, std::int32_t inner = 1, std::int32_t inner_step = 0);
-
 void count_up(const Tensor& y, std::int32_t first, std::int32_t outer_step, std::int32_t inner = 1, std::int32_t inner_step = 0);  // into y
 
 // Who belongs to whom in a batch, decided where the scores are; letters and rules in ops/kernels.h.

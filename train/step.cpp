@@ -35,8 +35,8 @@ std::string Step::Inputs::sizes() const {
 // part of an update does not end as it began: with spent gradients.
 bool Step::recordable(std::int64_t pairs) const {
     const int size = 1 + std::max(0, hard_negatives(config_.model.loss.pairs));
-    return config_.train.graph && config_.train.accumulate == 1 && memory_.device() == eng::Device::cuda && comm_.alone() && !eng::Tape::check_numerics && (pairs <= size || pairs % size == 0) &&
-           eng::conv_provider == eng::Provider::scvd && eng::attention_provider == eng::Provider::scvd;
+    return config_.train.graph && config_.train.accumulate == 1 && memory_.device() == eng::Device::cuda && comm_.alone() && !eng::Tape::check_numerics &&
+           (pairs <= size || pairs % size == 0) && eng::conv_provider == eng::Provider::scvd && eng::attention_provider == eng::Provider::scvd;
 }
 
 void Step::send(const HostBatch& host) {
@@ -59,13 +59,13 @@ void Step::run(bool last) {
         eng::copy(here, t);
         t = here;
     });
-    if (recordable(now.pairs) && !report_) graph_.run(now.sizes(), [&] { forward_and_back(now, last); });
-    else forward_and_back(now, last);
+    if (recordable(now.pairs) && !report_) graph_.run(now.sizes(), [&] { enqueue(now, last); });
+    else enqueue(now, last);
     now = {};
     ENG_CHECK(memory_.in_use() == 0, "train", memory_.in_use(), " bytes of step memory were not given back");
 }
 
-void Step::forward_and_back(const Inputs& in, bool last) {
+void Step::enqueue(const Inputs& in, bool last) {
     eng::Tape tape;
     eng::Recording on(&tape);
     const LossParts loss = model_.loss(in.pixels, in.augment, in.texts, BatchShare(in.labels, comm_));
@@ -73,7 +73,7 @@ void Step::forward_and_back(const Inputs& in, bool last) {
     const auto note = [&](const Tensor& value) {
         eng::Recording off(nullptr);
         const Tensor sum = sums_.slice(std::int64_t(names_.size()) - 1, 1);
-        eng::copy(sum, eng::add(sum, eng::scale(value.detach(), 1.0 / double(config_.train.accumulate))));
+        eng::copy(sum, eng::add(eng::scale(value.detach(), 1.0 / double(config_.train.accumulate)), sum));
     };
     note(loss.total);
     for (const auto& [name, value] : loss.parts) names_.push_back(name), note(value);

@@ -36,7 +36,7 @@ private:
         }
         std::string sizes() const;
     };
-    void forward_and_back(const Inputs&, bool last);
+    void enqueue(const Inputs&, bool last);
     bool recordable(std::int64_t pairs) const;
 
     const Config& config_;
