@@ -8,7 +8,7 @@
             backward, so only what sticks out counts: the last bucket, and what is longer than backward
   losses    collectives on the critical path: global vectors (twice each way, once for the groups), prompts' projections, scores
   products  similarity of own rows with the whole batch, in f32
-  groups    hard pairs, chosen by one rank per pool of --pool pairs on its host while all wait: quadratic in the pool
+  groups    hard pairs, chosen by one rank per pool of --pool pairs, on one warp of its GPU, while all wait: quadratic in the pool
 """
 import argparse
 import math
@@ -31,7 +31,7 @@ def parse():
     a.add_argument("--latency-us", type=float, default=15, help="of a collective inside a host; between hosts 5 us more per doubling")
     a.add_argument("--bucket-mb", type=float, default=16)
     a.add_argument("--pool", type=int, default=1024, help="loss.pool of the configuration")
-    a.add_argument("--group-ns", type=float, default=3, help="host time per score when groups are chosen (1 ns up to 1024 pairs, 3 beyond: EPYC Zen 5, one core)")
+    a.add_argument("--clock", type=float, default=1.75, help="GHz of a GPU, for the chain of choices that make groups (ops/cuda/pairs.cu)")
     return a.parse_args()
 
 
@@ -58,7 +58,7 @@ def step(o, c, N):
     pools = math.ceil(B / o.pool)
     pool = B / pools
     turns = math.ceil(pools / N)
-    groups = 0 if size == B else turns * (1e-6 * (1 if pool <= 1024 else o.group_ns) * pool * pool + 1e3 * 4.0 * pool * pool / 25e9)
+    groups = 0 if size == B else turns * (1e-6 * pool * (250 + pool / 4) / o.clock + 3e-3 * pool / size)  # cycles a choice; 3 us to read the scores of a group's first
     total = compute + exposed + losses + products + groups
     return dict(N=N, B=B, compute=compute, allreduce=reduce_ms, exposed=exposed, losses=losses, products=products, groups=groups, total=total,
                 gb=(2 * share * gradients + share * moved) / 1e9)
