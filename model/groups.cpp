@@ -13,13 +13,15 @@ Tensor groups_of(const Tensor& images, const Tensor& texts, const BatchShare& ba
     eng::Recording off(nullptr);
     const Tensor v = batch.all(images.detach()), t = batch.all(texts.detach()), order(arena, {B}, eng::DType::i32);
     const std::int64_t step = std::int64_t(size) * std::max(1, pool / size);  // whole groups
-    for (std::int64_t first = 0, p = 0; first < B; first += step, ++p) {
-        const std::int64_t n = std::min(step, B - first);
-        const int rank = int(p % batch.comm.size());
-        const Tensor part = order.slice(first, n);
-        if (batch.comm.rank() == rank) eng::group_alike(global_scores(v.slice(first, n), t.slice(first, n)), batch.labels.slice(first, n), size, part, std::int32_t(first));
-        if (!batch.comm.alone()) batch.comm.broadcast(part, rank);
-    }
+    const int ranks = batch.comm.size();
+    const auto each_pool = [&](auto&& use) {
+        for (std::int64_t first = 0, p = 0; first < B; first += step, ++p) use(first, std::min(step, B - first), int(p % ranks));
+    };
+    each_pool([&](std::int64_t first, std::int64_t n, int rank) {
+        if (rank != batch.comm.rank()) return;
+        eng::group_alike(global_scores(v.slice(first, n), t.slice(first, n)), batch.labels.slice(first, n), size, order.slice(first, n), std::int32_t(first));
+    });
+    if (ranks > 1) each_pool([&](std::int64_t first, std::int64_t n, int rank) { batch.comm.broadcast(order.slice(first, n), rank); });
     return order;
 }
 
