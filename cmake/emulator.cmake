@@ -40,6 +40,7 @@ list(APPEND cuemu_cudnn ops/cuda/cudnn/attention_none.cpp)  # its graphs have no
 
 foreach(b plain asan check)
   add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp engine/graph_cuda.cpp engine/comm/nccl_none.cpp)
+  target_compile_definitions(cuemu_${b} PRIVATE SCVD_EMULATED)
   target_include_directories(cuemu_${b} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
   target_include_directories(cuemu_${b} SYSTEM PUBLIC ${CUDA_HEADERS})
   target_compile_options(cuemu_${b} PRIVATE ${cuemu_${b}_all} -g1 -Wall -Wextra -Werror -Wno-psabi -fno-strict-aliasing)
