@@ -30,9 +30,7 @@ class Packed:
                       "dqkv": torch.empty(T, 3 * C, device=device, dtype=torch.bfloat16)} for _ in range(self.n)]
 
     def seqs(self):
-        b, n = view(self.begin.view(1, -1)), view(self.len.view(1, -1))
-        for v in (b, n):
-            v.rows, v.cols, v.pitch = v.cols, 1, 1
+        b, n = view(self.begin.view(-1, 1)), view(self.len.view(-1, 1))
         return Seqs(q_begin=b, q_len=n, o_begin=b, k_begin=b, k_len=n, max_q=max(self.lengths), max_k=max(self.lengths), k_rows=self.T)
 
     def ours(self, e, backward, forward=True):

@@ -11,12 +11,6 @@ from rows import Built, Row, cycle, try_peers
 from rows_attention import BACKENDS
 
 
-def column(t):
-    v = view(t.view(1, -1))
-    v.rows, v.cols, v.pitch = v.cols, 1, 1
-    return v
-
-
 class Pairs:
     """q [batch rows_q, C] and kv [batch rows_k, 2C] of groups of `group`; pair (image i, text t) for every t of i's group, i by i."""
 
@@ -29,7 +23,7 @@ class Pairs:
         self.long_queries, pairs = long_queries, batch * group
         lists = [[i * self.nq for i in q], [self.nq] * pairs, [p * self.nq for p in range(pairs)], [i * self.nk for i in k], [self.nk] * pairs]
         self.lists = [torch.tensor(x, dtype=torch.int32, device=device) for x in lists]  # kept: the views are but addresses
-        self.seqs = Seqs(**dict(zip(("q_begin", "q_len", "o_begin", "k_begin", "k_len"), map(column, self.lists))),
+        self.seqs = Seqs(**dict(zip(("q_begin", "q_len", "o_begin", "k_begin", "k_len"), (view(t.view(-1, 1)) for t in self.lists))),
                          shared=True, max_q=self.nq, max_k=self.nk, k_rows=pairs * self.nk)
         rows, C = pairs * self.nq, self.C
         self.n = timing.copies(2 * C * (2 * rows + 2 * batch * (self.nq + 2 * self.nk)), device)
