@@ -23,7 +23,8 @@ public:
     // Runs `step`, whose kernels and shapes depend on `key` alone (batch, bucket of tokens, flags). On a GPU the first two
     // times as it is, so that the arena and scratch memory reach their size; then it is recorded, and replayed ever after.
     // The step reads its inputs from and leaves its results in tensors that outlive it, reads nothing back to the host,
-    // and returns all step memory. No more than kMost keys are recorded; the rest run as they are. Errors: growth of the arena while recording, memory held at the end.
+    // and returns all step memory. No more than kMost keys are recorded; the rest run as they are. Errors: growth of the arena
+    // while recording, memory held at the end.
     void run(const std::string& key, const std::function<void()>& step);
     int recorded() const { return recorded_; }
     bool recorded(const std::string& key) const {

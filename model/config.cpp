@@ -30,6 +30,10 @@ int hard_negatives(const std::string& pairs) {
               "loss.pairs = \"", pairs, "\", want all | hard:K | matched");
     return k;
 }
+int group_size(const LossConfig& l, int B) {
+    const int K = hard_negatives(l.pairs);
+    return K == 0 ? B : std::min(B, 1 + std::max(K, 0));
+}
 
 std::array<int, 4> ImageConfig::block_counts() const {
     std::array<int, 4> n{};

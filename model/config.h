@@ -60,5 +60,7 @@ struct ModelConfig {
 
 // K of "hard:K", 0 for "all", -1 for "matched".
 int hard_negatives(const std::string& pairs);
+// How many pairs of a batch of B meet each other: all, or a group of 1 + K; of "matched" each is alone.
+int group_size(const LossConfig&, int B);
 
 }  // namespace scvd

@@ -111,8 +111,7 @@ PairVectors Interaction::aligned(const Tensor& t, const Tensor& l, const Seqs& p
     if (!filling) {
         f = eng::focus(t, l, out.prompts, sim_, norm_, &out.weights);
     } else {
-        const Tensor rows(t.arena(), {t.rows() + filling}, eng::DType::i32);
-        eng::count_up(rows.slice(0, t.rows()), 0, 1), eng::count_up(rows.slice(t.rows(), filling), 0, 0, int(t.rows()), 1);
+        const Tensor rows = eng::count_up(t.arena(), t.rows() + filling, 0, 0, int(t.rows()), 1);  // round and round
         f = eng::gather_rows(eng::focus(eng::gather_rows(t, rows), l, out.prompts, sim_, norm_, &out.weights), rows.slice(0, t.rows()));
     }
     const Tensor y = ln7_(eng::add(f, t));
@@ -125,13 +124,11 @@ PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text
     const int images = image.tokens.count, N = image.patches, pairs = images * c.size, filling = c.filling * c.size;
     // The filling's prompts look at some image, each at another one: no image has more to do than the rest.
     Tensor texts = c.text.view({pairs});
-    Seqs tokens = eng::repeat_seqs(arena, images, c.size, N, 1, N + 1);
+    const Seqs tokens = eng::repeat_seqs(arena, images + c.filling, c.size, N, 1, N + 1);
     if (filling) {
-        texts = Tensor(arena, {pairs + filling}, eng::DType::i32), tokens.begin = texts.like();
+        texts = Tensor(arena, {pairs + filling}, eng::DType::i32);
         eng::copy(texts.slice(0, pairs), c.text), eng::count_up(texts.slice(pairs, filling), text.slots.count - c.filling, 1, c.size);
-        eng::count_up(tokens.begin.slice(0, pairs), 1, N + 1, c.size), eng::count_up(tokens.begin.slice(pairs, filling), 1, 0, images, N + 1);
-        tokens.len = eng::count_up(arena, pairs + filling, N, 0), tokens.out = eng::count_up(arena, pairs + filling, 0, N);
-        tokens.count += filling, tokens.total += std::int64_t(filling) * N;
+        eng::count_up(tokens.begin.slice(pairs, filling), 1, 0, images, N + 1);
     }
     const Seqs prompts = eng::pick(text.slots, texts, c.prompts);
     const Tensor l = local(image, text, prompts, tokens);

@@ -81,13 +81,12 @@ Tensor Scvd::pair_stage(const ImageFeatures& image, const TextFeatures& text, co
     const LossConfig& l = config_.loss;
     const ImageSide is = interaction_.image_side(image);
     const TextSide ts = interaction_.text_side(text);
-    const int B = int(batch.total()), n = int(batch.n), K = hard_negatives(l.pairs);
-    if (K < 0) {  // matched: v and t of a sample know each other; the loss can fall while nothing is learnt
+    const int B = int(batch.total()), n = int(batch.n), size = group_size(l, B);
+    if (hard_negatives(l.pairs) < 0) {  // matched: v and t of a sample know each other; the loss can fall while nothing is learnt
         const PairVectors p = interaction_(is, ts, Candidates{eng::count_up(image.tokens.arena(), n), 1, ts.slots.total, ts.slots.count - n});
         const Tensor v = wide(p.v), t = wide(p.t);
         return l.pair == "cmpm" ? cmpm_loss(v, t, batch) : l.pair == "sdm" ? sdm_loss(v, t, batch, l.pair_temperature) : itc_loss(v, t, batch, l.pair_temperature);
     }
-    const int size = K == 0 ? B : std::min(B, 1 + K);
     const eng::PairUp group = eng::pair_up(groups_of(image.global, text.global, batch, size, l.pool), batch.labels, batch.first, n, size, eng::stats_dtype(image.global.dtype()));
     const TextSide all = gathered(ts, batch);
     const PairVectors p = interaction_(is, all, Candidates{group.text, size, prompts_met(all.slots, group.text, batch, size), all.slots.count - B});

@@ -34,9 +34,8 @@ std::string Step::Inputs::sizes() const {
 // Ranks ask each other in the middle of a step, and so does a last group that is smaller; checks look at every tensor on the host. A
 // part of an update does not end as it began: with spent gradients.
 bool Step::recordable(std::int64_t pairs) const {
-    const int size = 1 + std::max(0, hard_negatives(config_.model.loss.pairs));
     return config_.train.graph && config_.train.accumulate == 1 && memory_.device() == eng::Device::cuda && comm_.alone() && !eng::Tape::check_numerics &&
-           (pairs <= size || pairs % size == 0) && eng::conv_provider == eng::Provider::scvd && eng::attention_provider == eng::Provider::scvd;
+           pairs % group_size(config_.model.loss, int(pairs)) == 0 && eng::conv_provider == eng::Provider::scvd && eng::attention_provider == eng::Provider::scvd;
 }
 
 void Step::send(const HostBatch& host) {
