@@ -4,7 +4,6 @@
 #include <array>
 #include <initializer_list>
 #include <memory>
-#include <numeric>
 
 #include "engine/arena.h"
 #include "engine/view.h"
@@ -12,7 +11,7 @@
 namespace eng {
 
 struct Shape {
-    std::array<std::int64_t, 4> dim{1, 1, 1, 1};
+    std::array<std::int64_t, 4> dim{1, 1, 1, 1};  // 1 beyond rank
     int rank = 0;
     Shape() = default;
     Shape(std::initializer_list<std::int64_t> d) : rank(int(d.size())) {
@@ -20,9 +19,7 @@ struct Shape {
         for (auto v : d) dim[i++] = v;
     }
     std::int64_t operator[](int i) const { return dim[i]; }
-    std::int64_t numel() const {
-        return std::accumulate(dim.begin(), dim.begin() + rank, std::int64_t{1}, std::multiplies<>());
-    }
+    std::int64_t numel() const { return dim[0] * dim[1] * dim[2] * dim[3]; }
     std::int64_t cols() const { return rank ? dim[rank - 1] : 1; }
     std::int64_t rows() const { return cols() ? numel() / cols() : 0; }
     bool operator==(const Shape& o) const { return rank == o.rank && dim == o.dim; }
