@@ -8,6 +8,7 @@ import torch
 import timing
 
 GATE = 1.1  # our error against fp64 may be this much of the worst peer's in the same dtype
+NEAR = 0.1  # what is wrong by less is timed all the same, and stays wrong: the time says something once the fault is found
 
 
 @dataclass
@@ -80,7 +81,7 @@ def run_rows(rows, engine, clock, write, only="*"):
                 clock.wait()
             line["right"] = ours_is_right(line["err"], 5e-5 if row.extra.get("dtype") == "f32" else 1.7e-3)  # a loss of scores up to 20: 20 x 20 roundings of f32 | one rounding to bf16
             wrong += not line["right"]
-            if line["right"]:
+            if line["right"] or line["err"]["ours"] < NEAR:
                 variants = dict(built.variants)
                 if number % 10 == 0:  # the noise floor: one implementation twice
                     name = next(iter(variants))

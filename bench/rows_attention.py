@@ -1,5 +1,6 @@
 """Attention of the two towers. Peers: every back end of scaled_dot_product_attention by force, on strided views of the same
 packed projection (images) or on texts padded to the longest; varlen attention where PyTorch has it."""
+import inspect
 import random as rng
 
 import torch
@@ -108,13 +109,14 @@ class Packed:
     def varlen(self, mode, got):
         from torch.nn.attention.varlen import varlen_attn
         H, D = self.heads, self.C // self.heads
+        masked = {} if not self.causal else {"is_causal": True} if "is_causal" in inspect.signature(varlen_attn).parameters else {"window_size": (-1, 0)}
         cu = torch.cat([self.begin, self.begin[-1:] + self.len[-1:]])
         longest, runs = max(self.lengths), []
         for index, s in enumerate(self.sets):
             q, k, v = (t.reshape(-1, H, D).contiguous().requires_grad_() for t in s["qkv"].chunk(3, 1))
 
             def run(q=q, k=k, v=v, dy=s["dy"].view(-1, H, D), first=index == 0):
-                y = varlen_attn(q, k, v, cu, cu, longest, longest, is_causal=self.causal)
+                y = varlen_attn(q, k, v, cu, cu, longest, longest, **masked)
                 g = torch.autograd.grad(y, (q, k, v), dy)
                 if first:
                     got[:] = [torch.cat([x.reshape(-1, self.C) for x in g], 1)]

@@ -5,7 +5,7 @@
     bench/run.py step                    whole training steps against the same model in PyTorch (bench/twin.py)
     bench/peers.py kernels|step          the peers alone; needs no library of ours, except for cuBLASLt
 
-    --device cuda|cpu  --size full|tiny  --batches 64,128,256  --only 'gemm.v.*'  --samples 30  --lib build/libscvd_bench.so
+    --device cuda|cpu  --size full|tiny  --batches 128,64,256  --only 'gemm.v.*'  --samples 30  --lib build/libscvd_bench.so
     --out FILE         default bench/results/<date>-<commit>-<machine>.jsonl; a line per row, written at once
 
 bench/table.py makes the tables of docs/performance.md from such a file. Exit: 0, or 1 when a row was wrong or failed."""
@@ -69,7 +69,7 @@ def main(peers_only=False):
     a.add_argument("what", choices=["kernels", "step"])
     a.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     a.add_argument("--size", default="full", choices=["full", "tiny"])
-    a.add_argument("--batches", default="64,128,256")
+    a.add_argument("--batches", default="128,64,256")
     a.add_argument("--only", default="*")
     a.add_argument("--samples", type=int, default=30)
     a.add_argument("--lib", default=str(sources.ROOT / "build" / "libscvd_bench.so"))

@@ -75,10 +75,9 @@ def torch_peak():
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 1000.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def run(preset, batches, engine, clock, write, modes, warm=20, samples=60):
+def run(preset, batches, engine, clock, write, modes):
     wrong, device = 0, clock.device
-    if device == "cpu":
-        warm, samples = 2, min(clock.samples, 6)
+    warm, samples = (2, min(clock.samples, 6)) if device == "cpu" else (min(clock.samples, 20), 2 * clock.samples)
     if engine and not engine.peers_only and not agree(engine, preset, device, write):
         return 1
     if not engine:

@@ -42,8 +42,10 @@ def read(paths):
 
 
 def stale(lines):
-    """Why these results say nothing about this tree, or nothing."""
+    """Why these results say nothing about this tree on a GPU, or nothing."""
     for run in {id(l["run"]): l["run"] for l in lines}.values():
+        if run.get("machine", {}).get("gpu", "").startswith("emulated"):
+            yield f"{run['what']} of {run['date']} is a rehearsal on the emulator: its times mean nothing"
         for kind in {"kernels": ["kernels"], "step": ["step"]}[run["what"]]:
             was, now = run["sources"].get(kind, "none of ours"), sources.fingerprint(kind)
             if was != now and not run["peers_only"]:

@@ -59,6 +59,8 @@ code, text = run([head(sources={"kernels": "0" * 16, "step": "0" * 16}), ceiling
 expect(code == 3 and text.startswith("stale") and "1.05" not in text, f"results of other sources should be refused: {code} {text}")
 code, text = run([head(sources={"kernels": "0" * 16, "step": "0" * 16}), ceilings, *good], "--docs")
 expect(code == 3, f"and should not reach the documents: {code}")
+code, text = run([head(machine={"gpu": "emulated, not a GPU"}), ceilings, *good])
+expect(code == 3 and "rehearsal" in text and "1.05" not in text, f"times of the emulator are nobody's: {code} {text}")
 code, text = run([head("step", sources={"kernels": sources.fingerprint("kernels"), "step": "0" * 16})])
 expect(code == 3, f"a step of another model should be refused: {code}")
 

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# scripts/gpu_suite.sh without a GPU: its programs on the emulator, PyTorch's CUDA over the processor (tests/rehearsal),
+# everything small. What is right here is what the scripts say and do; no time means anything and no result is kept.
+#   cmake --build build --target gpu_rehearsal
+#   PYTHON=python with PyTorch, torchvision and safetensors  BUILD=build  scripts/gpu_rehearsal.sh [PART...]      three minutes
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=$(realpath -m "${BUILD:-build}") python=$(command -v "${PYTHON:-python3}")
+[ -x "$build/scvd_emulated" ] || { echo "gpu_rehearsal: no $build/scvd_emulated; build the target gpu_rehearsal, or name another folder with BUILD=" >&2; exit 2; }
+pack=$(mktemp -d)
+trap 'rm -rf "$pack"' EXIT
+mkdir "$pack/bin" "$pack/tools" "$pack/bench"
+for t in conformance clean; do ln -s "$build/cuemu_${t}_plain" "$pack/bin/gpu_$t"; done
+for t in parity gemm attention ladder cuda_memory cuda_graph cuda_train; do ln -s "$build/test_${t}_plain" "$pack/bin/gpu_test_$t"; done
+for t in scvd bench_all_pairs; do ln -s "$build/${t}_emulated" "$pack/bin/$t"; done
+ln -s "$build/libscvd_bench_emulated.so" "$pack/bin/libscvd_bench.so"
+cp bench/*.py bench/goals.json "$pack/bench/"
+ln -s "$PWD/model" "$PWD/assets" "$pack/"
+cp scripts/gpu_suite.sh "$pack/"
+git rev-parse HEAD >"$pack/revision"
+cat >"$pack/tools/nvidia-smi" <<'END'
+#!/bin/sh
+case "$*" in *clocks*) echo "0, 0" ;; *name*) echo "emulated, not a GPU" ;; *) echo none ;; esac
+END
+printf '#!/bin/sh\nSCVD_REHEARSAL_LIBRARY=%q PYTHONPATH=%q exec %q "$@"\n' "$build/libscvd_bench_emulated.so" "$PWD/tests/rehearsal" "$python" >"$pack/tools/python3"
+chmod +x "$pack"/tools/*
+export PATH=$pack/tools:$PATH SCVD_CUDNN=$build/libcudnn_twin.so CUEMU_ASYNC=eager OMP_WAIT_POLICY=passive
+export SUITE_TRAIN="--stop-after 2 --train.batch 4" SUITE_KERNELS="--size tiny --batches 3 --samples 1"
+export SUITE_STEP="--preset demo --batches 4 --samples 1" SUITE_PAIRS="demo bf16 cuda 5 6 4 3"
+"$pack/gpu_suite.sh" "$@"
