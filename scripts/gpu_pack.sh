@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds everything that scripts/gpu_suite.sh runs and packs it with the libraries it needs, for a machine that has a GPU
-# and its driver but no compiler and none of our packages: copy gpu-pack.tar.gz there, unpack it, run ./gpu_suite.sh.
+# and its driver but no compiler and none of our packages: copy gpu-pack.tar.xz there, unpack it
+# (tar xf, or python3 -m tarfile -e), run ./gpu_suite.sh.
 #   gpu_pack.sh [BUILD_FOLDER [cmake options...]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,5 +23,5 @@ git rev-parse HEAD >"$pack/revision" 2>/dev/null || echo unknown >"$pack/revisio
 # Everything but the C library and the driver travels along.
 for b in "$pack"/bin/*; do ldd "$b"; done | awk '$3 ~ /^\// {print $3}' | sort -u |
     grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libcuda)\.so' | xargs -I{} cp -L {} "$pack/lib/"
-tar -C "$build" -czf "$build/gpu-pack.tar.gz" gpu-pack
-echo "$build/gpu-pack.tar.gz: $(ls "$pack/bin" | wc -l) programs, $(du -sh "$build/gpu-pack.tar.gz" | cut -f1)"
+tar -C "$build" -cf - gpu-pack | xz -9 -T1 >"$build/gpu-pack.tar.xz"  # its window is wide enough to see that the programs hold the same kernels
+echo "$build/gpu-pack.tar.xz: $(ls "$pack/bin" | wc -l) programs, $(du -sh "$build/gpu-pack.tar.xz" | cut -f1)"

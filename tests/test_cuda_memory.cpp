@@ -70,17 +70,17 @@ TEST(CudaArena, DebugFillsWithNanAndSeesAnOverrun) {
 TEST(CudaScratch, AnInnerOneLeavesTheOuterOneAlone) {
     const cuda::Scratch outer(1000);
     char* const p = outer.as<char>();
-    cudaMemset(p, 7, 1000);
+    cudaMemsetAsync(p, 7, 1000, cuda::stream());
     {
         const cuda::Scratch inner(64 << 20);  // has to grow
         EXPECT_TRUE(inner.as<char>() >= p + 1000 || inner.as<char>() + (64 << 20) <= p);
-        cudaMemset(inner.as<char>(), 8, 64 << 20);
+        cudaMemsetAsync(inner.as<char>(), 8, 64 << 20, cuda::stream());
         const cuda::Scratch third(1), fourth(1);
         EXPECT_NE(error_of([] { cuda::Scratch fifth(10); }).find("levels deep"), std::string::npos);
     }
     EXPECT_NE(error_of([] { cuda::Scratch(std::size_t(1) << 40); }).find("out of memory"), std::string::npos);
     std::vector<char> host(1000);
-    cudaMemcpy(host.data(), p, 1000, cudaMemcpyDeviceToHost);
+    cuda::transfers.to_host(host.data(), p, host.size());
     EXPECT_EQ(host, std::vector<char>(1000, 7));
 }
 

@@ -51,6 +51,7 @@ template <int V> __device__ void update(const AdamWArgs& a, std::int64_t i) {
 }
 
 __global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWArgs a) {
+    in_turn();
     const std::int64_t n = a.master.numel(), i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * 4;
     if (i >= n) return;
     if (i + 4 <= n && segment_of(a.ends, i) == segment_of(a.ends, i + 3)) return update<4>(a, i);
@@ -59,6 +60,7 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWArgs a) {
 
 // What gradients are multiplied by, so that their norm stays below a limit: the norm never leaves the device.
 __global__ void clip_scale_kernel(ClipScaleArgs a) {
+    in_turn();
     const float most = float(a.limit) / sqrtf(ptr<float>(a.sum_of_squares)[0]);
     if (most < ptr<float>(a.scale)[0]) ptr<float>(a.scale)[0] = most;
 }

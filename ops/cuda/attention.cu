@@ -18,6 +18,7 @@ namespace {
 
 template <class T>
 __global__ __launch_bounds__(256) void delta_kernel(AttentionBwd a, float* __restrict__ delta) {
+    in_turn();
     const std::int64_t i = std::int64_t(blockIdx.x) * 8 + threadIdx.x / 32;
     if (i >= a.y.rows * a.heads) return;
     const std::int64_t r = i / a.heads, D = a.y.cols / a.heads, col = i % a.heads * D;
@@ -29,6 +30,7 @@ __global__ __launch_bounds__(256) void delta_kernel(AttentionBwd a, float* __res
 
 // The same for heads of 64 in bf16, 16 bytes a load: eight lanes a head.
 __global__ __launch_bounds__(256) void delta64_kernel(AttentionBwd a, float* __restrict__ delta) {
+    in_turn();
     const std::int64_t i = std::int64_t(blockIdx.x) * 256 + threadIdx.x, at = i / 8, r = at / a.heads, col = at % a.heads * 64 + i % 8 * 8;
     float s = 0;
     if (r < a.y.rows) {
@@ -40,6 +42,7 @@ __global__ __launch_bounds__(256) void delta64_kernel(AttentionBwd a, float* __r
 }
 
 __global__ __launch_bounds__(256) void clear_kernel(Out o) {
+    in_turn();
     const std::int64_t i = std::int64_t(blockIdx.x) * 256 + threadIdx.x;
     if (i < o.rows * o.cols) emit(o, i / o.cols * o.pitch + i % o.cols, 0.0f);
 }
@@ -47,6 +50,7 @@ __global__ __launch_bounds__(256) void clear_kernel(Out o) {
 // map[o, j] += p / heads; a thread owns keys j = thread, thread + 128, ... and keeps their scores in shared memory.
 template <class T>
 __global__ __launch_bounds__(128) void map_kernel(AttentionMapArgs a) {
+    in_turn();
     GPU_DYN_SHARED(float, score);
     const int i = int(blockIdx.x % a.seqs.max_q), D = int(a.q.cols) / a.heads;
     const Seq s = seq_at(a.seqs, int(blockIdx.x / a.seqs.max_q));

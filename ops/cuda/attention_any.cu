@@ -62,6 +62,7 @@ PTX_INLINE void put(const Out& o, std::int64_t r, int col, const float* acc, flo
 
 template <class T>
 __global__ __launch_bounds__(kThreads, 1) void forward_any_kernel(AttentionFwd a) {
+    in_turn();
     GPU_DYN_SHARED(float, base);
     const Layout l = Layout::of(int(a.q.cols) / a.heads, base);
     const Place at = place_of<kRows>(blockIdx.x, a.heads, a.seqs.max_q);
@@ -96,6 +97,7 @@ __global__ __launch_bounds__(kThreads, 1) void forward_any_kernel(AttentionFwd a
 
 template <class T>
 __global__ __launch_bounds__(kThreads, 1) void dq_any_kernel(AttentionBwd a, const float* __restrict__ delta) {
+    in_turn();
     GPU_DYN_SHARED(float, base);
     const Layout l = Layout::of(int(a.q.cols) / a.heads, base);
     const Place at = place_of<kRows>(blockIdx.x, a.heads, a.seqs.shared ? int(a.q.rows) : a.seqs.max_q);
@@ -134,6 +136,7 @@ __global__ __launch_bounds__(kThreads, 1) void dq_any_kernel(AttentionBwd a, con
 
 template <class T>
 __global__ __launch_bounds__(kThreads, 1) void dkdv_any_kernel(AttentionBwd a, const float* __restrict__ delta) {
+    in_turn();
     GPU_DYN_SHARED(float, base);
     const Layout l = Layout::of(int(a.q.cols) / a.heads, base);
     const Place at = place_of<kRows>(blockIdx.x, a.heads, a.seqs.shared ? int(a.k.rows) : a.seqs.max_k);

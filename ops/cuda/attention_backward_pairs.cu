@@ -148,6 +148,7 @@ struct Worker {
 
 template <bool KEYS, int N>
 __global__ __launch_bounds__(kMost<KEYS, N> * 2, KEYS || N == 2 ? 1 : 2) void pairs_kernel(AttentionBwd a, PairPlan plan) {
+    in_turn();
     GPU_DYN_SHARED(bf16, smem);
     const int first = int(blockIdx.x / a.heads) * plan.rows, rows = min(plan.rows, int(KEYS ? a.k.rows : a.q.rows) - first);
     Worker<KEYS, N> w{a, plan, {smem, int(blockDim.x) / 2}, int(blockIdx.x % a.heads), first, rows, int(threadIdx.x / 32), int(threadIdx.x % 32)};
@@ -174,6 +175,7 @@ __global__ __launch_bounds__(kMost<KEYS, N> * 2, KEYS || N == 2 ? 1 : 2) void pa
 constexpr int kAdders = 256, kAhead = 4;
 template <bool KEYS>
 __global__ __launch_bounds__(kAdders) void add_pairs_kernel(AttentionBwd a, PairPlan plan) {
+    in_turn();
     constexpr int parts = PairSmem<KEYS, 1>::kParts;
     const int row = int(blockIdx.x), i = int(blockIdx.y * kAdders + threadIdx.x) * 4, which = i / (a.heads * kD), head = i / kD % a.heads;
     const int column = which * kD + i % kD;

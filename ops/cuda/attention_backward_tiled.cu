@@ -54,6 +54,7 @@ PTX_INLINE void strip_arrives() {
 PTX_INLINE bool touches(int i, int n) { return i + 15 >= 0 && i < n; }
 
 __global__ __launch_bounds__(kThreads, 2) void dq_tiled_kernel(AttentionBwd a, float scale, const float* __restrict__ delta_of) {
+    in_turn();
     GPU_DYN_SHARED(TiledSmem, m);
     const Place at = place_of<kTile>(blockIdx.x, a.heads, a.seqs.shared ? int(a.q.rows) : a.seqs.max_q);
     const Owner own = owner_of<kTile>(a.seqs, false, a.q.rows, at.tile, at.b);
@@ -102,6 +103,7 @@ __global__ __launch_bounds__(kThreads, 2) void dq_tiled_kernel(AttentionBwd a, f
 }
 
 __global__ __launch_bounds__(kThreads, 2) void dkdv_tiled_kernel(AttentionBwd a, float scale, const float* __restrict__ delta_of) {
+    in_turn();
     GPU_DYN_SHARED(TiledSmem, m);
     const Place at = place_of<kTile>(blockIdx.x, a.heads, a.seqs.shared ? int(a.k.rows) : a.seqs.max_k);
     const Owner own = owner_of<kTile>(a.seqs, true, a.k.rows, at.tile, at.b);

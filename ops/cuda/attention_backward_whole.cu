@@ -92,6 +92,7 @@ PTX_INLINE void query_strip(const Head& m, const AttentionBwd& a, const Seq& s, 
 // Blocks a multiprocessor: as many as leave every lane the registers it needs.
 template <bool CAUSAL, int WARPS>
 __global__ __launch_bounds__(WARPS * 32, WARPS == 1 ? 12 : WARPS == 4 ? 3 : CAUSAL ? 1 : 2) void backward_whole_kernel(AttentionBwd a, float scale, int rows_q, int rows_k) {
+    in_turn();
     GPU_DYN_SHARED(unsigned char, smem);
     constexpr int threads = WARPS * 32;
     const Head m(smem, rows_q, rows_k);

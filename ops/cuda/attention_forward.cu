@@ -93,6 +93,7 @@ PTX_INLINE void store_strip(const AttentionFwd& a, const Seq& s, int query, int 
 
 template <int WARPS>
 __global__ __launch_bounds__(WARPS * 32, 12 / WARPS) void forward_whole_kernel(AttentionFwd a, float scale, int rows) {
+    in_turn();
     GPU_DYN_SHARED(bf16, smem);  // a strip per warp, k [rows][64], v [rows][64]
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = int(blockIdx.x % a.heads);
     const Seq s = seq_at(a.seqs, int(blockIdx.x / a.heads));
@@ -119,6 +120,7 @@ constexpr int kTiledWarps = kTile / 16, kThreads = kTiledWarps * 32;
 struct TiledSmem { bf16 strip[kTiledWarps][kStrip], k[2][kTile * kD], v[2][kTile * kD]; };
 
 __global__ __launch_bounds__(kThreads, 3) void forward_tiled_kernel(AttentionFwd a, float scale) {
+    in_turn();
     GPU_DYN_SHARED(TiledSmem, m);
     const Place at = place_of<kTile>(blockIdx.x, a.heads, a.seqs.max_q);
     const Seq s = seq_at(a.seqs, at.b);

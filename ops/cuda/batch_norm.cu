@@ -22,6 +22,7 @@ constexpr int kThreads = 256;
 
 // Sums of x, or where `mean` is given of (x - mean)^2.
 template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) channel_sums_kernel(View x, const float* mean, float* partial) {
+    in_turn();
     sum_chunk<1>(x.rows, x.cols, partial, [&](std::int64_t n, std::int64_t c, float (&s)[1]) {
         const float v = float(row<T>(x, n)[c]), d = mean ? v - mean[c] : v;
         s[0] += mean ? d * d : v;
@@ -35,6 +36,7 @@ __device__ float total_of(const float* partial, int chunks, std::int64_t pitch, 
 }
 
 __global__ void __launch_bounds__(kThreads) mean_kernel(BatchNormFwd a, const float* partial, int chunks) {
+    in_turn();
     const std::int64_t c = std::int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (c >= a.x.cols) return;
     const float mean = total_of(partial, chunks, a.x.cols, c) / float(a.x.rows), old = ptr<float>(a.running_mean)[c];
@@ -43,6 +45,7 @@ __global__ void __launch_bounds__(kThreads) mean_kernel(BatchNormFwd a, const fl
 }
 
 __global__ void __launch_bounds__(kThreads) deviation_kernel(BatchNormFwd a, const float* partial, int chunks) {
+    in_turn();
     const std::int64_t c = std::int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (c >= a.x.cols) return;
     const float square = total_of(partial, chunks, a.x.cols, c), old = ptr<float>(a.running_var)[c];
@@ -51,6 +54,7 @@ __global__ void __launch_bounds__(kThreads) deviation_kernel(BatchNormFwd a, con
 }
 
 __global__ void __launch_bounds__(kThreads) running_statistics_kernel(BatchNormFwd a) {
+    in_turn();
     const std::int64_t c = std::int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (c >= a.x.cols) return;
     ptr<float>(a.mean)[c] = ptr<float>(a.running_mean)[c];
@@ -58,6 +62,7 @@ __global__ void __launch_bounds__(kThreads) running_statistics_kernel(BatchNormF
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) batch_norm_forward_kernel(BatchNormFwd a) {
+    in_turn();
     const std::int64_t i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * V, c = i % a.x.cols;
     if (i >= a.x.numel()) return;
     const Vec<float, V> x = read<V>(ptr<T>(a.x) + i), gamma = read<V>(ptr<T>(a.gamma) + c), beta = read<V>(ptr<T>(a.beta) + c);
@@ -68,6 +73,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) batch_norm
 }
 
 template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) batch_norm_affine_kernel(BatchNormBwd a, float* partial) {
+    in_turn();
     sum_chunk<2>(a.x.rows, a.x.cols, partial, [&](std::int64_t n, std::int64_t c, float (&s)[2]) {
         const float dy = float(row<T>(a.dy, n)[c]);
         s[0] += dy * (float(row<T>(a.x, n)[c]) - ptr<float>(a.mean)[c]) * ptr<float>(a.rstd)[c];
@@ -77,6 +83,7 @@ template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) batch
 
 // totals [2, C]: what dgamma and dbeta gain, kept for dx
 __global__ void __launch_bounds__(kThreads) batch_norm_totals_kernel(BatchNormBwd a, const float* partial, int chunks, float* totals) {
+    in_turn();
     const std::int64_t c = std::int64_t(blockIdx.x) * kThreads + threadIdx.x, C = a.x.cols;
     if (c >= C) return;
     const float dgamma = total_of(partial, chunks, 2 * C, c), dbeta = total_of(partial, chunks, 2 * C, C + c);
@@ -87,6 +94,7 @@ __global__ void __launch_bounds__(kThreads) batch_norm_totals_kernel(BatchNormBw
 
 // totals: null where the statistics do not depend on x
 template <class T, int V> __global__ void __launch_bounds__(kThreads) batch_norm_dx_kernel(BatchNormBwd a, const float* totals) {
+    in_turn();
     const std::int64_t i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * V, C = a.x.cols, c = i % C;
     if (i >= a.x.numel()) return;
     Vec<float, V> g = read<V>(ptr<T>(a.dy) + i);

@@ -35,6 +35,7 @@ __device__ void sum_chunk(std::int64_t rows, std::int64_t cols, float* partial, 
 
 // y[c] (+)= the sum over chunks of partial[chunk * pitch + c]: each row lane adds every eighth chunk, then lanes in order.
 __global__ void __launch_bounds__(kColumns * kRowLanes) add_chunks_kernel(const float* partial, int chunks, std::int64_t pitch, Out y) {
+    in_turn();
     GPU_SHARED(part, float[kRowLanes][kColumns]);
     const std::int64_t c = std::int64_t(blockIdx.x) * kColumns + threadIdx.x;
     float total = 0;

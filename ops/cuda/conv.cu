@@ -39,6 +39,7 @@ Taps taps_of(const ConvShape& s, std::int64_t channels) {
 
 // patches[row, (tap, c)] for the output pixels of the pictures in x
 template <class T, int V> __global__ void __launch_bounds__(kThreads) gather_patches_kernel(View x, Taps t, View patches) {
+    in_turn();
     const std::int64_t i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * V, pixel = i / t.width;
     if (pixel >= patches.rows) return;
     const int col = int(i % t.width), tap = col / t.channels, k = t.s.kernel;
@@ -53,6 +54,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) gather_pat
 
 // dx[pixel, c] (+)= the sum of dpatches over the taps that looked at this pixel
 template <int V> __global__ void __launch_bounds__(kThreads) scatter_patches_kernel(const float* dpatches, Taps t, Out dx) {
+    in_turn();
     const std::int64_t i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * V, pixel = i / t.channels;
     if (pixel >= dx.rows) return;
     const std::int64_t image = pixel / (t.s.height * t.s.width);
@@ -70,6 +72,7 @@ template <int V> __global__ void __launch_bounds__(kThreads) scatter_patches_ker
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) filters_to_taps_kernel(View w, View taps, int channels) {
+    in_turn();
     const std::int64_t i = std::int64_t(blockIdx.x) * kThreads + threadIdx.x, o = i / taps.cols;
     if (o >= taps.rows) return;
     const std::int64_t tap = i % taps.cols / channels, c = i % taps.cols % channels, k2 = w.cols / channels;
@@ -78,6 +81,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) filters_to_taps_k
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) taps_to_filters_kernel(View taps, Out w, int channels) {
+    in_turn();
     const std::int64_t i = std::int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (i >= w.numel()) return;
     const std::int64_t k2 = w.cols / channels, c = i % w.cols / k2, tap = i % k2;

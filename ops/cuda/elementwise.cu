@@ -16,6 +16,7 @@ constexpr int kThreads = 256;
 // f(i, a[i], b[i]) for the formulas below; a missing operand is not read and counts as 0.
 template <class T, int V, class F>
 __global__ void __launch_bounds__(kThreads) map_kernel(F f, View a, View b, Out y) {
+    in_turn();
     const std::int64_t n = y.numel(), i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * V;
     if (i + V <= n) {
         Vec<float, V> x{}, z{}, r;

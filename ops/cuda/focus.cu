@@ -33,6 +33,7 @@ __device__ __forceinline__ float factor(Similarity sim, float tt, float ll, std:
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) focus_forward_kernel(FocusFwd a) {
+    in_turn();
     const std::int64_t n = warp_row(), C = a.t.cols;
     if (n >= a.t.rows) return;
     const int first = ptr<std::int32_t>(a.begin)[n], count = ptr<std::int32_t>(a.len)[n];
@@ -71,6 +72,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) focus_forw
 
 // `slope` [prompts]: what t.L_k is multiplied by in da_k's way back.
 template <class T, int V> __global__ void __launch_bounds__(kThreads, 1) focus_backward_kernel(FocusBwd a, float* slope) {
+    in_turn();
     const std::int64_t n = warp_row(), C = a.t.cols;
     if (n >= a.t.rows) return;
     const int first = ptr<std::int32_t>(a.begin)[n], count = ptr<std::int32_t>(a.len)[n];

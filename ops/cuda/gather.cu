@@ -35,6 +35,7 @@ template <class T, int V> __device__ __forceinline__ Vec<float, V> table_row(con
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) gather_rows_kernel(GatherRowsArgs a) {
+    in_turn();
     const std::int64_t n = warp_row();
     if (n >= a.y.rows) return;
     const int i = index_at(a.idx, n);
@@ -42,6 +43,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) gather_row
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) embed_kernel(EmbedFwd a) {
+    in_turn();
     const std::int64_t t = warp_row();
     if (t >= a.y.rows) return;
     const int id = index_at(a.ids, t), position = index_at(a.positions, t);
@@ -68,6 +70,7 @@ __device__ __forceinline__ void add_rows(float (&sum)[V], const View& dy, std::i
 
 // dx[r] (+)= the sum of dy[m] over the m with idx[m] = r, where r = idx[n] and n is the first of these m.
 template <class T, int V> __global__ void __launch_bounds__(kThreads, 3) scatter_kernel(View dy, View idx, Out dx) {
+    in_turn();
     constexpr unsigned flight = std::min(kFlight, int(128 / sizeof(Vec<T, V>)));  // 32 registers
     GPU_SHARED(rings, int[kWarps][kPlaces]);
     int* ring = rings[threadIdx.x / 32];

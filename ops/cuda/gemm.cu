@@ -14,6 +14,7 @@ namespace {
 
 template <int W>
 __global__ __launch_bounds__(256) void sum_splits_kernel(const float* __restrict__ partial, int splits, Epilogue e) {
+    in_turn();
     const std::int64_t mn = e.m * e.n, i = (std::int64_t(blockIdx.x) * 256 + threadIdx.x) * W;
     if (i >= mn) return;
     if constexpr (W == 1) {

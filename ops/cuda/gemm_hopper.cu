@@ -196,6 +196,7 @@ __global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_c
         fence_mbar_init();
     }
     __syncthreads();  // the barriers exist for everyone
+    in_turn();  // not before: so far no memory of the device
     if (threadIdx.x < 128) {
         setmaxnreg_dec<24>();
         if (threadIdx.x == 0) produce<N, TA, TB>(s, map_a, map_b, units);

@@ -72,6 +72,7 @@ PTX_INLINE void store_strip(const float (&acc)[N][4], float* out, const Epilogue
 
 template <int T, bool TA, bool TB>
 __global__ __launch_bounds__(Shape<T>::threads) void gemm_mma_kernel(Product p, int tiles_m, int tiles_n, bool whole_a, bool whole_b) {
+    in_turn();
     using S = Shape<T>;
     GPU_DYN_SHARED(typename S::Smem, s);
     const TileAt at = tile_at(int(blockIdx.x), tiles_m, tiles_n);

@@ -50,6 +50,7 @@ PTX_INLINE void pick(float (&v)[P], const float (&row)[T + 4], int which) {
 
 template <class E, int T, int P>
 __global__ __launch_bounds__(kThreads) void gemm_simt_kernel(Product p, int tiles_m, int tiles_n) {
+    in_turn();
     GPU_SHARED(s, SimtTile<T>);
     const TileAt tile = tile_at(int(blockIdx.x), tiles_m, tiles_n);
     const int row0 = tile.m * T, col0 = tile.n * T, y = threadIdx.x / 16, x = threadIdx.x % 16;

@@ -10,6 +10,8 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <cstdlib>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -23,6 +25,26 @@
 #define GPU_DYN_SHARED(T, name)                                        \
     extern __shared__ __align__(1024) unsigned char gpu_dyn_shared_[]; \
     T* name = reinterpret_cast<T*>(gpu_dyn_shared_)
+
+namespace eng::cuda {
+// At the beginning of every kernel, before it touches memory of the device. Lets the next kernel's blocks come as soon as there is
+// room for them, which is when this one's leave, and waits until the kernel before has ended and what it wrote is here: launches
+// overlap, work does not (programmatic dependent launch, from compute capability 9 on).
+__device__ __forceinline__ void in_turn() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+}
+// Whether a kernel's code waits for its turn: that of older cards, translated for a new one, does not. SCVD_EARLY_LAUNCH=0
+// launches each kernel in its turn, for finding out whose fault something is.
+template <auto Kernel> bool launches_early() {
+    const char* asked = std::getenv("SCVD_EARLY_LAUNCH");
+    if (asked && std::string_view(asked) == "0") return false;
+    cudaFuncAttributes of{};
+    CUDA_CHECK(cudaFuncGetAttributes(&of, Kernel));
+    return of.ptxVersion >= 90;
+}
+}  // namespace eng::cuda
 
 #else  // emulator --------------------------------------------------------------------------------------------------
 
@@ -52,8 +74,12 @@ void launch(const Launch& cfg, Args&&... args) {
         CUDA_CHECK(cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(cfg.smem)));
         allowed = cfg.smem;
     }
-    Kernel<<<cfg.grid, cfg.block, cfg.smem, stream()>>>(std::forward<Args>(args)...);
-    CUDA_CHECK(cudaGetLastError());
+    static const bool is_early = launches_early<Kernel>();
+    cudaLaunchAttribute early{};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    const cudaLaunchConfig_t config{cfg.grid, cfg.block, cfg.smem, stream(), &early, is_early};
+    CUDA_CHECK(cudaLaunchKernelEx(&config, Kernel, std::forward<Args>(args)...));
 #endif
 }
 

@@ -31,6 +31,7 @@ template <class F> __device__ float max_columns(std::int64_t cols, F&& f) {
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) softmax_xent_kernel(SoftmaxXentFwd a) {
+    in_turn();
     const std::int64_t n = blockIdx.x, C = a.logits.cols;
     const T* x = row<T>(a.logits, n);
     const float top = max_columns(C, [&](std::int64_t c) { return float(x[c]); });
@@ -42,6 +43,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) softmax_xent_kern
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) softmax_xent_backward_kernel(SoftmaxXentBwd a) {
+    in_turn();
     const std::int64_t n = blockIdx.x, C = a.logits.cols;
     const float g = ptr<float>(a.dloss)[n], lse = ptr<float>(a.lse)[n];
     const int y = ptr<std::int32_t>(a.target)[n];
@@ -60,6 +62,7 @@ __device__ LogTarget log_target(const std::int32_t* match, std::int64_t C, doubl
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) matching_kernel(MatchingFwd a) {
+    in_turn();
     const std::int64_t n = blockIdx.x, C = a.scores.cols;
     const T* x = row<T>(a.scores, n);
     const std::int32_t* m = row<std::int32_t>(a.match, n);
@@ -77,6 +80,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) matching_kernel(M
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) matching_backward_kernel(MatchingBwd a) {
+    in_turn();
     const std::int64_t n = blockIdx.x, C = a.scores.cols;
     const std::int32_t* m = row<std::int32_t>(a.match, n);
     const float scale = float(a.scale), g = scale * ptr<float>(a.dloss)[n], lse = ptr<float>(a.lse)[n], loss = ptr<float>(a.loss)[n];

@@ -20,6 +20,7 @@ namespace eng::cuda {
 namespace {
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_norm_forward_kernel(LayerNormFwd a) {
+    in_turn();
     const std::int64_t n = warp_row(), C = a.x.cols;
     if (n >= a.x.rows) return;
     const T* x = row<T>(a.x, n);
@@ -44,6 +45,7 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_norm_dx_kernel(LayerNormBwd a) {
+    in_turn();
     const std::int64_t n = warp_row(), C = a.x.cols;
     if (n >= a.x.rows) return;
     const float mean = ptr<float>(a.mean)[n], rstd = ptr<float>(a.rstd)[n];
@@ -72,6 +74,7 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
 // too little under way for memory's latency (12 rows of 4.6 KB are 7 MB on all of them; 4.3 TB/s times 0.7 us are 3).
 constexpr int kRowWarps = 4;
 template <class T, int K> __global__ void __launch_bounds__(kRowWarps * 32, sizeof(T) == 2 && K <= 6 ? 3 : 2) layer_norm_backward_kernel(LayerNormBwd a, float* partial) {
+    in_turn();
     constexpr int C = K * 128;
     GPU_SHARED(part, float[kRowWarps][2][128]);
     const std::int64_t chunk = blockIdx.x, chunks = gridDim.x;
@@ -121,6 +124,7 @@ template <class T, int K> __global__ void __launch_bounds__(kRowWarps * 32, size
 }
 
 template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) layer_norm_affine_kernel(LayerNormBwd a, float* partial) {
+    in_turn();
     sum_chunk<2>(a.x.rows, a.x.cols, partial, [&](std::int64_t n, std::int64_t c, float (&s)[2]) {
         const float dy = float(row<T>(a.dy, n)[c]);
         s[0] += dy * (float(row<T>(a.x, n)[c]) - ptr<float>(a.mean)[n]) * ptr<float>(a.rstd)[n];
@@ -129,6 +133,7 @@ template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) layer
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) l2_normalize_forward_kernel(L2NormalizeFwd a) {
+    in_turn();
     const std::int64_t n = warp_row(), C = a.x.cols;
     if (n >= a.x.rows) return;
     float square = 0;
@@ -147,6 +152,7 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) l2_norm
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) l2_normalize_backward_kernel(L2NormalizeBwd a) {
+    in_turn();
     const std::int64_t n = warp_row(), C = a.y.cols;
     if (n >= a.y.rows) return;
     float along = 0;

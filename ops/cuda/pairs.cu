@@ -23,11 +23,13 @@ namespace {
 constexpr int kThreads = 256;
 
 __global__ void __launch_bounds__(kThreads) count_up_kernel(CountUpArgs a) {
+    in_turn();
     const std::int64_t i = std::int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (i < a.y.numel()) ptr<std::int32_t>(a.y)[i] = std::int32_t(a.first + i / a.inner * a.outer_step + i % a.inner * a.inner_step);
 }
 
 __global__ void __launch_bounds__(kThreads) match_labels_kernel(MatchLabelsArgs a) {
+    in_turn();
     const std::int64_t i = std::int64_t(blockIdx.x) * kThreads + threadIdx.x;
     if (i < a.match.numel()) ptr<std::int32_t>(a.match)[i] = ptr<std::int32_t>(a.rows)[i / a.match.cols] == ptr<std::int32_t>(a.cols)[i % a.match.cols];
 }
@@ -54,6 +56,7 @@ __device__ Sums scan_block(int v) {
 }
 
 __global__ void __launch_bounds__(kThreads) pick_seqs_kernel(PickSeqsArgs a) {
+    in_turn();
     const int n = int(a.which.numel());
     int rows = 0;
     for (int base = 0; base < n; base += kThreads) {
@@ -95,6 +98,7 @@ __device__ Key key_of(const GroupAlikeArgs& a, int head, int j) {
 __device__ __forceinline__ int index_of(Key k) { return int(k & 0x7fffffffu); }
 
 __global__ void __launch_bounds__(32) group_alike_kernel(GroupAlikeArgs a) {
+    in_turn();
     GPU_DYN_SHARED(Key, key);  // [n], then a byte each: taken
     const int n = int(a.labels.numel());
     auto* taken = reinterpret_cast<unsigned char*>(key + n);
@@ -116,6 +120,7 @@ __global__ void __launch_bounds__(32) group_alike_kernel(GroupAlikeArgs a) {
 }
 
 __global__ void __launch_bounds__(kThreads) pair_up_kernel(PairUpArgs a) {
+    in_turn();
     GPU_SHARED(place, int[1]);
     const int B = int(a.order.numel()), size = int(a.text.cols), me = a.first + int(blockIdx.x);
     const auto *order = ptr<std::int32_t>(a.order), *label = ptr<std::int32_t>(a.labels);

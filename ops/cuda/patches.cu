@@ -28,6 +28,7 @@ struct Tones {  // a byte of channel c becomes byte * gain[c] + black[c]
 
 // V neighbours x of a patch in all three channels, in every fourth line. Which columns they see is the same in each.
 template <int V> __global__ void __launch_bounds__(32 * kLines) patchify_kernel(PatchifyArgs a, Tones tones, unsigned grid_w) {
+    in_turn();
     const unsigned per_line = unsigned(a.patch) / V, q = blockIdx.z * 32 + threadIdx.x, gx = q / per_line;
     const int x = int(q % per_line) * V, left = int(gx) * a.stride + x;
     if (gx >= grid_w) return;
@@ -65,6 +66,7 @@ template <int V> __global__ void __launch_bounds__(32 * kLines) patchify_kernel(
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) class_positions_kernel(ClassPositionsFwd a) {
+    in_turn();
     const std::int64_t r = warp_row();
     const unsigned L = unsigned(a.pos.rows), image = unsigned(r) / L, token = unsigned(r) % L;
     if (r >= a.y.rows) return;
@@ -79,6 +81,7 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) class_p
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) class_positions_dpatches_kernel(ClassPositionsBwd a) {
+    in_turn();
     const std::int64_t r = warp_row(), C = a.dy.cols;
     if (r >= a.dpatches.rows) return;
     const T* dy = row<T>(a.dy, r + unsigned(r) / unsigned(a.dpos.rows - 1) + 1);
@@ -86,6 +89,7 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) class_p
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) class_positions_dpos_kernel(ClassPositionsBwd a) {
+    in_turn();
     const std::int64_t i = std::int64_t(blockIdx.x) * kThreads + threadIdx.x, size = a.dpos.rows * a.dy.cols;
     if (i >= size) return;
     float sum = 0;

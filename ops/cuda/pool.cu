@@ -12,6 +12,7 @@ namespace {
 constexpr int kThreads = 128;
 
 template <class T> __global__ void __launch_bounds__(kThreads) segment_max_kernel(SegmentMaxFwd a) {
+    in_turn();
     const std::int64_t c = std::int64_t(blockIdx.y) * kThreads + threadIdx.x, s = blockIdx.x;
     if (c >= a.y.cols) return;
     const int first = ptr<std::int32_t>(a.begin)[s], end = first + ptr<std::int32_t>(a.len)[s];
@@ -26,6 +27,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) segment_max_kerne
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) segment_max_backward_kernel(SegmentMaxBwd a) {
+    in_turn();
     const std::int64_t c = std::int64_t(blockIdx.y) * kThreads + threadIdx.x, s = blockIdx.x;
     if (c >= a.dy.cols) return;
     Out dx = a.dx;

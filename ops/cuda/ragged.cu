@@ -12,6 +12,7 @@ namespace {
 constexpr int kThreads = 128;
 
 __global__ void __launch_bounds__(kThreads) ragged_offsets_kernel(View begin, View len, std::int64_t pitch, std::int32_t* offsets) {
+    in_turn();
     const std::int64_t b = std::int64_t(blockIdx.x) * kThreads + threadIdx.x, B = begin.numel();
     if (b > B) return;
     const std::int64_t first = ptr<std::int32_t>(begin)[b < B ? b : B - 1], rows = b < B ? 0 : ptr<std::int32_t>(len)[B - 1];

@@ -14,6 +14,7 @@ namespace {
 constexpr int kThreads = 256, kMostBlocks = 512;
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) dot_kernel(View a, View b, float* partial) {
+    in_turn();
     const std::int64_t n = a.numel(), stride = std::int64_t(gridDim.x) * kThreads * V;
     float s = 0;
     std::int64_t i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * V;
@@ -29,6 +30,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) dot_kernel
     if (threadIdx.x == 0) partial[blockIdx.x] = s;
 }
 __global__ void __launch_bounds__(kThreads) add_partials_kernel(const float* partial, int count, float scale, Out y) {
+    in_turn();
     float s = 0;
     for (int i = threadIdx.x; i < count; i += kThreads) s += partial[i];
     s = block_sum<kThreads>(s);
@@ -46,10 +48,12 @@ void sum_up(const char* where, const View& a, const View& b, float scale, const 
 }
 
 template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) row_sum_kernel(RowSumArgs a, float* partial) {
+    in_turn();
     sum_chunk<1>(a.x.rows, a.x.cols, partial, [&](std::int64_t n, std::int64_t c, float (&s)[1]) { s[0] += float(row<T>(a.x, n)[c]); });
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) row_dot_kernel(RowDotArgs a) {
+    in_turn();
     const std::int64_t n = warp_row();
     if (n >= a.a.rows) return;
     float s = 0;

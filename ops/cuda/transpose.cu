@@ -15,6 +15,7 @@ namespace {
 constexpr int kTile = 32, kRows = 8;
 
 template <class T> __global__ void __launch_bounds__(kTile * kRows) transpose_kernel(TransposeArgs a) {
+    in_turn();
     GPU_SHARED(tile, float[kTile][kTile + 1]);
     const std::int64_t n0 = std::int64_t(blockIdx.x) * kTile, c0 = std::int64_t(blockIdx.y) * kTile;
     for (int r = threadIdx.y; r < kTile; r += kRows)

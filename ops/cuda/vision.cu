@@ -22,6 +22,7 @@ template <int V> __device__ __forceinline__ void add_to(Vec<float, V>& sum, cons
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) avg_pool_forward_kernel(AvgPoolFwd a, float share) {
+    in_turn();
     const std::int64_t i = element<V>(), pixel = i / a.y.cols, c = i % a.y.cols;
     if (pixel >= a.y.rows) return;
     const int k = a.kernel, oh = a.height / k, ow = a.width / k, at = int(pixel);
@@ -34,6 +35,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) avg_pool_f
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) avg_pool_backward_kernel(AvgPoolBwd a) {
+    in_turn();
     const std::int64_t i = element<V>(), pixel = i / a.dx.cols, c = i % a.dx.cols;
     if (pixel >= a.dx.rows) return;
     const int k = a.kernel, oh = a.height / k, ow = a.width / k, at = int(pixel), oy = at / a.width % a.height / k, ox = at % a.width / k;
@@ -43,6 +45,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) avg_pool_b
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) mean_positions_forward_kernel(MeanPositionsFwd a) {
+    in_turn();
     const std::int64_t i = element<V>(), token = i / a.y.cols, c = i % a.y.cols, L = a.pos.rows, P = L - 1;
     if (token >= a.y.rows) return;
     const std::int64_t image = token / L, p = token % L;
@@ -55,6 +58,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) mean_posit
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) mean_positions_dx_kernel(MeanPositionsBwd a) {
+    in_turn();
     const std::int64_t i = element<V>(), r = i / a.dx.cols, c = i % a.dx.cols, P = a.positions, image = r / P;
     if (r >= a.dx.rows) return;
     Vec<float, V> dx = read<V>(row<T>(a.dy, r + image + 1) + c);
@@ -63,6 +67,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) mean_posit
 }
 
 template <class T, int V> __global__ void __launch_bounds__(kThreads) mean_positions_dpos_kernel(MeanPositionsBwd a) {
+    in_turn();
     const std::int64_t i = element<V>(), size = a.dpos.numel();
     if (i >= size) return;
     Vec<float, V> sum{};

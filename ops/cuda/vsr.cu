@@ -16,6 +16,7 @@ namespace {
 constexpr int kThreads = kWarps * 32;
 
 template <class T> __global__ void __launch_bounds__(kThreads) spread_heads_kernel(SpreadHeadsArgs a) {
+    in_turn();
     const std::int64_t r = warp_row(), C = a.y.cols;
     if (r >= a.y.rows) return;
     const int s = int(r % a.slots), h = int(r / a.slots % a.heads), seq = int(r / a.slots / a.heads), D = int(C) / a.heads;
@@ -25,6 +26,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) spread_heads_kern
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) center_rows_kernel(CenterRowsArgs a) {
+    in_turn();
     const std::int64_t r = warp_row(), C = a.x.cols;
     if (r >= a.x.rows) return;
     const T* x = row<T>(a.x, r);
@@ -39,6 +41,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) center_rows_kerne
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) slot_softmax_kernel(SlotSoftmaxArgs a) {
+    in_turn();
     const std::int64_t r = warp_row();
     if (r >= a.x.rows) return;
     for (int h = lane(); h < a.heads; h += 32) {

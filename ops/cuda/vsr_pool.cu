@@ -234,6 +234,7 @@ __global__ __launch_bounds__(kThreads, 1) void vsr_pool_kernel(const __grid_cons
         for (int i = 0; i < kStages; ++i) mbar_init(&s->full[i], 1), mbar_init(&s->empty[i], kPairs * 4);
         fence_mbar_init();
     }
+    in_turn();  // not before: so far no memory of the device
     keep_vectors(s, a);
     __syncthreads();  // barriers and vectors exist for everyone
     const int units = int(a.units.rows);

@@ -72,6 +72,8 @@ int main(int argc, char** argv) {
         {"oob_inner_dimension", ONE(oob_inner_dimension, vector<float>(N, 0), vector<float>(N, 0))},
         {"uninit_shared", ONE(uninit_shared, iota(N), vector<float>(N, 5050))},
         {"uninit_global", ONE(uninit_global, iota(N), iota(N))},
+        {"before_its_turn", ONE(before_its_turn, iota(N), iota(N))},
+        {"never_in_turn", ONE(never_in_turn, iota(N), iota(N))},
         {"misaligned_float4",
          {[] { return one_block<misaligned_vector<true>>(iota(N + 4), iota(N, 2)); },
           [] { return one_block<misaligned_vector<false>>(iota(N + 4), iota(N)); }}},

@@ -26,6 +26,7 @@ struct HopSmem {
 template <Hop Bug>
 __global__ __launch_bounds__(256, 1) void hopper(const __grid_constant__ TensorMap map_a,
                                                  const __grid_constant__ TensorMap map_w, float* c, int k) {
+    in_turn();
     GPU_DYN_SHARED(HopSmem, s);
     const int steps = k / 64, t = threadIdx.x % 128;
     if (threadIdx.x == 0) {
@@ -92,6 +93,7 @@ static int hopper_case() {
 enum class Fill { none, no_proxy_fence, no_swizzle };
 template <Fill Bug>
 __global__ __launch_bounds__(128, 1) void wgmma_filled(const bf16* a, const bf16* w, float* c) {
+    in_turn();
     GPU_DYN_SHARED(HopStage, s);
     auto fill = [&](bf16* dst, const bf16* src, int rows) {
         for (int i = threadIdx.x; i < rows * 8; i += 128) {

@@ -5,11 +5,13 @@
 // ---- memory --------------------------------------------------------------------------------
 template <bool Bug>
 __global__ void oob_write(const float* x, float* y, int n) {
+    in_turn();
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (Bug ? i <= n : i < n) y[i] = i < n ? x[i] : 0;
 }
 template <bool Bug>
 __global__ void oob_read(const float* x, float* y, int n) {
+    in_turn();
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) y[i] = x[i] + ((Bug || i + 1 < n) && x[i + 1] > 1e30f ? 1 : 0);
 }
@@ -26,6 +28,7 @@ static int oob() {
 }
 template <bool Bug>
 __global__ void oob_shared_dynamic(const float* x, float* y) {
+    in_turn();
     GPU_DYN_SHARED(float, s);
     s[threadIdx.x + (Bug ? 1 : 0)] = x[threadIdx.x];
     __syncthreads();
@@ -33,6 +36,7 @@ __global__ void oob_shared_dynamic(const float* x, float* y) {
 }
 template <bool Bug>
 __global__ void oob_shared_static(const float* x, float* y) {
+    in_turn();
     GPU_SHARED(s, float[N]);
     float* p = s;  // through a pointer, so that the array's type does not give it away
     p[threadIdx.x + (Bug ? 1 : 0)] = x[threadIdx.x];
@@ -41,6 +45,7 @@ __global__ void oob_shared_static(const float* x, float* y) {
 }
 template <bool Bug>
 __global__ void oob_inner_dimension(const float* x, float* y) {  // inside the array, beyond the row
+    in_turn();
     GPU_SHARED(s, float[N][4]);
     for (int i = 0; i < 4; ++i) s[threadIdx.x][i] = x[threadIdx.x];
     __syncthreads();
@@ -50,6 +55,7 @@ __global__ void oob_inner_dimension(const float* x, float* y) {  // inside the a
 }
 template <bool Bug>
 __global__ void uninit_shared(const float* x, float* y) {  // the tail of the tile is not zeroed
+    in_turn();
     GPU_SHARED(s, float[N]);
     if (threadIdx.x < 100)
         s[threadIdx.x] = x[threadIdx.x];
@@ -62,11 +68,13 @@ __global__ void uninit_shared(const float* x, float* y) {  // the tail of the ti
 }
 template <bool Bug>
 __global__ void uninit_global(const float* x, float* y) {
+    in_turn();
     if (!Bug) y[threadIdx.x] = 0;
     y[threadIdx.x] += x[threadIdx.x];
 }
 template <bool Bug>
 __global__ void misaligned_vector(const float* x, float* y) {
+    in_turn();
     const int i = threadIdx.x;
     if (i >= N / 4) return;
     const float4 v = *reinterpret_cast<const float4*>(x + 4 * i + (Bug ? 1 : 0));
@@ -74,10 +82,11 @@ __global__ void misaligned_vector(const float* x, float* y) {
 }
 template <bool Bug>
 __global__ void int_overflow(const float* x, float* y, int big) {
+    in_turn();
     const int i = Bug ? (int(threadIdx.x) * big) / big : int(threadIdx.x);
     if (i >= 0) y[i] = x[i];
 }
-__global__ void copy(const float* x, float* y) { y[threadIdx.x] = x[threadIdx.x]; }
+__global__ void copy(const float* x, float* y) { in_turn(); y[threadIdx.x] = x[threadIdx.x]; }
 template <bool Bug>
 static int host_pointer() {
     auto x = iota(N);
@@ -99,16 +108,30 @@ static int use_after_free() {
     Device<float> dy(N);
     float* p = nullptr;
     cudaMalloc((void**)&p, N * sizeof(float));
-    cudaMemcpy(p, x.data(), N * sizeof(float), cudaMemcpyHostToDevice);
+    cudaMemcpyAsync(p, x.data(), N * sizeof(float), cudaMemcpyHostToDevice, stream());
     if (Bug) cudaFree(p);
     launch<copy>({dim3(1), dim3(N)}, p, dy.p);
     if (!Bug) cudaFree(p);
     return compare(dy.host(), x);
 }
 
+template <bool Bug>
+__global__ void before_its_turn(const float* x, float* y) {
+    const float early = Bug ? x[threadIdx.x] : 0;
+    in_turn();
+    y[threadIdx.x] = Bug ? early : x[threadIdx.x];
+}
+template <bool Bug>
+__global__ void never_in_turn(const float* x, float* y) {
+    if (Bug && threadIdx.x == 7) return;
+    in_turn();
+    y[threadIdx.x] = x[threadIdx.x];
+}
+
 // ---- races whose result depends on the schedule ----------------------------------------------
 template <bool Bug>
 __global__ void race_order(const float* x, float* y) {  // Bug: whoever comes last wins
+    in_turn();
     GPU_SHARED(s, float);
     if (threadIdx.x == 0) s = 0;
     __syncthreads();
@@ -122,6 +145,7 @@ __global__ void race_order(const float* x, float* y) {  // Bug: whoever comes la
 }
 template <bool Bug>
 __global__ void race_grid(const float* x, float* y) {
+    in_turn();
     if (threadIdx.x == 0) {
         if (Bug)
             y[0] += x[blockIdx.x];
@@ -138,6 +162,7 @@ static int race_grid_case() {
 }
 template <bool Bug>
 __global__ void last_block(const float* x, float* part, unsigned* arrived, float* y) {
+    in_turn();
     GPU_SHARED(last, bool);
     if (threadIdx.x == 0) {
         part[blockIdx.x] = x[blockIdx.x];

@@ -36,6 +36,7 @@ static vector<float> reversed(vector<float> v) { return {v.rbegin(), v.rend()}; 
 // ---- block and warp synchronisation ---------------------------------------------------
 template <bool Bug>
 __global__ void reverse_block(const float* x, float* y) {
+    in_turn();
     GPU_SHARED(s, float[N]);
     s[threadIdx.x] = x[threadIdx.x];
     if (!Bug) __syncthreads();
@@ -44,6 +45,7 @@ __global__ void reverse_block(const float* x, float* y) {
 
 template <bool Bug>
 __global__ void reduce_twice(const float* x, float* y) {  // shared array reused without a barrier
+    in_turn();
     GPU_SHARED(part, float[N / 32]);
     float result[2];
     for (int r = 0; r < 2; ++r) {
@@ -60,6 +62,7 @@ __global__ void reduce_twice(const float* x, float* y) {  // shared array reused
 
 template <bool Bug>
 __global__ void reverse_warp(const float* x, float* y) {
+    in_turn();
     GPU_SHARED(s, float[N]);
     const int base = threadIdx.x / 32 * 32, lane = threadIdx.x % 32;
     s[threadIdx.x] = x[threadIdx.x];
@@ -69,6 +72,7 @@ __global__ void reverse_warp(const float* x, float* y) {
 
 template <bool Bug>
 __global__ void early_exit(const float* x, float* y) {
+    in_turn();
     GPU_SHARED(s, float[N]);
     if (Bug && threadIdx.x >= 100) return;
     if (threadIdx.x < 100) s[threadIdx.x] = x[threadIdx.x];
@@ -78,6 +82,7 @@ __global__ void early_exit(const float* x, float* y) {
 
 template <bool Bug>
 __global__ void split_barrier(const float* x, float* y) {
+    in_turn();
     GPU_SHARED(s, float[N]);
     s[threadIdx.x] = x[threadIdx.x];
     if (!Bug) {
@@ -92,6 +97,7 @@ __global__ void split_barrier(const float* x, float* y) {
 
 template <bool Bug>
 __global__ void barrier_count(const float* x, float* y) {  // two warps meet, a third was meant to
+    in_turn();
     GPU_SHARED(s, float[N]);
     s[threadIdx.x] = x[threadIdx.x];
     if (threadIdx.x < 96) named_barrier_sync(1, Bug && threadIdx.x < 64 ? 64 : 96);
@@ -101,18 +107,21 @@ __global__ void barrier_count(const float* x, float* y) {  // two warps meet, a 
 // ---- shuffles ---------------------------------------------------------------------------
 template <bool Bug>
 __global__ void shuffle_own_mask(const float* x, float* y) {
+    in_turn();
     float v = x[threadIdx.x];
     if (threadIdx.x % 32 < 16) v += __shfl_xor_sync(Bug ? 0xffff0000u : 0x0000ffffu, v, 1);
     y[threadIdx.x] = v;
 }
 template <bool Bug>
 __global__ void shuffle_missing_lane(const float* x, float* y) {
+    in_turn();
     float v = x[threadIdx.x];
     if (!Bug || threadIdx.x % 32 != 31) v = __shfl_sync(0xffffffffu, v, 0);
     y[threadIdx.x] = v;
 }
 template <bool Bug>
 __global__ void shuffle_after_exit(const float* x, float* y) {
+    in_turn();
     if (Bug && threadIdx.x >= 120) return;
     float v = threadIdx.x < 120 ? x[threadIdx.x] : 0;
     for (int d = 16; d; d /= 2) v += __shfl_down_sync(0xffffffffu, v, d);
@@ -120,6 +129,7 @@ __global__ void shuffle_after_exit(const float* x, float* y) {
 }
 template <bool Bug>
 __global__ void shuffle_narrow_mask(const float* x, float* y) {  // reads lanes outside the mask
+    in_turn();
     float v = x[threadIdx.x];
     if (threadIdx.x % 32 < 16) v = __shfl_xor_sync(0x0000ffffu, v, Bug ? 16 : 8);
     y[threadIdx.x] = v;
@@ -129,6 +139,7 @@ __global__ void shuffle_narrow_mask(const float* x, float* y) {  // reads lanes 
 enum class Cp { none, no_wait, no_barrier, refill_early, wrong_count };
 template <Cp Bug>
 __global__ void cp_pipeline(const float* x, float* y) {  // y[t] = sum over 8 tiles of x[tile][N-1-t]
+    in_turn();
     GPU_DYN_SHARED(float, s);                            // two tiles
     const int t = threadIdx.x;
     auto fetch = [&](int tile) {

@@ -135,6 +135,7 @@ void access(const void* ptr, size_t n, Kind kind, const void* pc, Proxy proxy, T
                   (const char*)ptr - near.p, near.freed ? "a freed device allocation" : "a device allocation", near.n,
                   source_line(short_pc(pc)).c_str());
         }
+        if (!t.in_turn) fault("BEFORE ITS TURN: %s memory of the device before in_turn(), at %s", verb(kind), source_line(short_pc(pc)).c_str());
         cell = s.global + off / kGranule;
         last = (off + n - 1) / kGranule - off / kGranule;
         all_written = al.all_written;

@@ -11,6 +11,7 @@ using std::vector;
 
 // Producer warps hand tiles to consumer warps through two buffers and named barriers.
 __global__ void named_barriers(const float* x, float* y, int tiles) {
+    in_turn();
     GPU_SHARED(buf, float[2][64]);
     const int t = threadIdx.x % 64;
     constexpr unsigned kFull = 1, kEmpty = 3;
@@ -33,6 +34,7 @@ __global__ void named_barriers(const float* x, float* y, int tiles) {
 
 // Lanes of a warp talk through shared memory and __syncwarp, in halves with their own masks.
 __global__ void half_warps(const float* x, float* y) {
+    in_turn();
     GPU_SHARED(s, float[2][64]);
     const unsigned lane = threadIdx.x % 32, mask = lane < 16 ? 0x0000ffffu : 0xffff0000u;
     float v = x[threadIdx.x];
@@ -47,6 +49,7 @@ __global__ void half_warps(const float* x, float* y) {
 
 // Neighbouring bytes written by different threads; a histogram; warp votes and sums.
 __global__ void bytes_and_votes(const float* x, unsigned char* flags, unsigned* counts, int n) {
+    in_turn();
     GPU_SHARED(sflag, unsigned char[129]);
     GPU_SHARED(hist, unsigned[4]);
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -63,6 +66,7 @@ __global__ void bytes_and_votes(const float* x, unsigned char* flags, unsigned* 
 
 // Persistent blocks draw rows from a counter; thread 0 tells the others through shared memory.
 __global__ void persistent(const float* x, float* y, int* next, int rows) {
+    in_turn();
     GPU_SHARED(row, int);
     for (;;) {
         if (threadIdx.x == 0) row = atomicAdd(next, 1);
@@ -77,6 +81,7 @@ __global__ void persistent(const float* x, float* y, int* next, int rows) {
 // Split-K in a fixed order: block b adds its part after block b-1, signalled by a semaphore.
 // (Needs blocks to start in index order, as the emulator's forward order and GPUs do.)
 __global__ void ordered_sum(const float* x, float* y, int* turn) {
+    in_turn();
     if (threadIdx.x == 0)
         while (atomicAdd(turn, 0) != int(blockIdx.x)) __nanosleep(20);
     __syncthreads();
@@ -92,6 +97,7 @@ __global__ void ordered_sum(const float* x, float* y, int* turn) {
 
 // A spin lock in shared memory.
 __global__ void spin_lock(int* y) {
+    in_turn();
     GPU_SHARED(lock, int);
     GPU_SHARED(value, int);
     if (threadIdx.x == 0) lock = 0, value = 0;
@@ -109,6 +115,7 @@ __global__ void spin_lock(int* y) {
 
 // Odd block shapes, a barrier with a count, bf16 atomics.
 __global__ void shapes(bf16* sum, int* count) {
+    in_turn();
     const int id = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
     const int c = __syncthreads_count(id % 3 == 0);
     if (id == 0) count[blockIdx.y] = c;

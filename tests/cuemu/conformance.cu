@@ -10,6 +10,7 @@ using std::vector;
 
 // Row addresses of an 8x8 matrix per eight lanes; element (r, c) of the 32x8 array is 8r + c.
 __global__ void k_ldmatrix(unsigned* out, unsigned* out_trans) {
+    in_turn();
     GPU_SHARED(s, uint4[32]);
     auto* e = reinterpret_cast<unsigned short*>(&s[threadIdx.x]);
     for (int c = 0; c < 8; ++c) e[c] = static_cast<unsigned short>(8 * threadIdx.x + c);
@@ -36,6 +37,7 @@ static void ldmatrix() {
 
 // D = A B with A and B built straight from the documented fragment positions.
 __global__ void k_mma(float* out) {
+    in_turn();
     const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
     auto a = [](unsigned row, unsigned k) { return float(int(row * 5 + k * 3) % 11 - 5); };
     auto b = [](unsigned k, unsigned n) { return float(int(k * 7 + n * 2) % 9 - 4); };
@@ -64,6 +66,7 @@ static void mma() {
 
 // A short copy is filled with zeros.
 __global__ void k_cp_async(const unsigned char* in, unsigned char* out) {
+    in_turn();
     GPU_SHARED(s, uint4[32]);
     cp_async16(&s[threadIdx.x], in + 16 * threadIdx.x, threadIdx.x % 17);
     cp_async_commit();
@@ -82,6 +85,7 @@ static void cp_async() {
 
 // A box that hangs over two edges of the tensor: where its bytes land, and the zeros.
 __global__ void k_tma(const __grid_constant__ TensorMap map, unsigned short* out, int x, int y) {
+    in_turn();
     GPU_DYN_SHARED(unsigned short, s);
     GPU_SHARED(bar, uint64_t);
     if (threadIdx.x == 0) {
@@ -129,6 +133,7 @@ static float value_b(int k, int c) { return float((k * 7 + c * 2) % 9 - 4); }
 
 template <int N, Major MA, Major MB>
 __global__ __launch_bounds__(128, 1) void k_wgmma(const bf16* stored, float* out) {  // a as it is to lie, then b
+    in_turn();
     GPU_DYN_SHARED(bf16, s);
     for (int i = threadIdx.x; i < (64 + N) * 64; i += 128) s[i] = stored[i];
     fence_proxy_async();
@@ -173,6 +178,7 @@ static void wgmma_case() {
 // a from registers: fragments of value_a.
 template <int N, Major MB>
 __global__ __launch_bounds__(128, 1) void k_wgmma_registers(const bf16* a, const bf16* stored, float* out) {  // a [64][64]; b as it is to lie
+    in_turn();
     GPU_DYN_SHARED(bf16, s);
     for (int i = threadIdx.x; i < N * 64; i += 128) s[i] = stored[i];
     fence_proxy_async();
@@ -214,6 +220,7 @@ static void wgmma() {
 
 // Shuffles with narrow widths, votes.
 __global__ void k_shuffle(int* out) {
+    in_turn();
     const int l = threadIdx.x;
     int* o = out + l * 8;
     o[0] = __shfl_sync(0xffffffffu, l, l + 3, 8);
@@ -246,8 +253,25 @@ static void shuffle() {
     expect("shuffles, votes, reduce", bad, 0);
 }
 
+// Kernels that come before their turn: each reads what another block of the one before wrote, blocks end at different times.
+__global__ void k_in_turn(const int* from, int* to) {
+    in_turn();
+    const unsigned n = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
+    __nanosleep(blockIdx.x % 7 * 3000);
+    to[i] = from[(i + n / 2 + 1) % n] + 1;
+}
+static void kernels_in_turn() {
+    const int blocks = 160, n = blocks * 64;
+    const Device<int> a(vector<int>(n, 0)), b(n);
+    for (int k = 0; k < 20; ++k) launch<k_in_turn>({dim3(blocks), dim3(64)}, k % 2 ? b.p : a.p, k % 2 ? a.p : b.p);
+    int bad = 0;
+    for (const int v : a.host()) bad += v != 20;
+    expect("kernels wait for the one before", bad, 0);
+}
+
 int main() {
     try {
+        kernels_in_turn();
         shuffle();
         cp_async();
         ldmatrix();

@@ -103,6 +103,7 @@ struct Thread {
     std::vector<CpAsync> cp_open;
     unsigned wg_committed = 0;
     bool wg_fence = false;
+    bool in_turn = false;  // it has waited for the kernel before
     const float* wg_acc = nullptr;  // accumulators a wgmma may still be writing
     size_t wg_acc_bytes = 0;
     // check build
@@ -247,7 +248,9 @@ bool recording();  // streams.cpp: a graph, which refuses to allocate
 void catch_up(cudaStream_t);  // streams.cpp: everything that the stream was given has happened
 void catch_up_all();
 std::vector<std::string> launched_kernels();  // by this process so far, with their template arguments
-void check_canaries();  // runtime.cpp
+void copy(void* dst, const void* src, size_t n);  // runtime.cpp: by a stream, or by the host
+void fill(void* dst, int value, size_t n);
+void check_canaries();
 
 // Kernel-side primitives (device.h and ptx.h give them their CUDA names).
 void* static_smem(const void* key, size_t size, size_t align);

@@ -48,8 +48,23 @@ void check_canaries() {
         }
 #endif
 }
+void copy(void* dst, const void* src, size_t n) {
+    check::DeviceAccess access;
+    memcpy(dst, src, n);
+#if CUEMU_CHECK
+    check::host_wrote(dst, n);
+#endif
+}
+void fill(void* dst, int value, size_t n) {
+    check::DeviceAccess access;
+    memset(dst, value, n);
+#if CUEMU_CHECK
+    check::host_wrote(dst, n);
+#endif
+}
 }  // namespace cuemu
 
+// No cudaMemcpy or cudaMemset: they know nothing of a stream that was made non-blocking, as the engine's is.
 extern "C" {
 
 cudaError_t cudaMalloc(void** out, size_t n) {
@@ -93,22 +108,6 @@ cudaError_t cudaFree(void* p) {
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy(void* dst, const void* src, size_t n, cudaMemcpyKind) {
-    cuemu::check::DeviceAccess access;
-    memcpy(dst, src, n);
-#if CUEMU_CHECK
-    cuemu::check::host_wrote(dst, n);
-#endif
-    return cudaSuccess;
-}
-cudaError_t cudaMemset(void* dst, int value, size_t n) {
-    cuemu::check::DeviceAccess access;
-    memset(dst, value, n);
-#if CUEMU_CHECK
-    cuemu::check::host_wrote(dst, n);
-#endif
-    return cudaSuccess;
-}
 cudaError_t cudaGetDeviceCount(int* n) {
     *n = 1;
     return cudaSuccess;

@@ -140,6 +140,7 @@ void Runner::thread_exit(Thread& t) {
     if (bars[0].arrived && bars[0].expected == nthreads)
         fault("the thread exits, but %u threads of the block wait for it in __syncthreads at %s:%d", bars[0].arrived,
               bars[0].at.file, bars[0].at.line);
+    if (!t.in_turn) fault("the thread exits without in_turn(): the next kernel would not know that the one before this has ended");
     w.exited |= 1u << t.lane;
     --live;
     t.state = Thread::State::done;
@@ -213,7 +214,7 @@ void Runner::run_block(const LaunchInfo& l, uint3 idx, uint64_t seed) {
         t.cp_groups.clear();
         t.cp_open.clear();
         t.wg_committed = 0;
-        t.wg_fence = false;
+        t.wg_fence = t.in_turn = false;
         t.wg_acc_bytes = 0;
         t.clock = {};
         t.clk = 1;

@@ -97,12 +97,12 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
     *e = reinterpret_cast<cudaEvent_t>(new Event);
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t n, cudaMemcpyKind kind, cudaStream_t s) {
-    put(s, [=] { cudaMemcpy(dst, src, n, kind); });
+cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t n, cudaMemcpyKind, cudaStream_t s) {
+    put(s, [=] { cuemu::copy(dst, src, n); });
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* dst, int value, size_t n, cudaStream_t s) {
-    put(s, [=] { cudaMemset(dst, value, n); });
+    put(s, [=] { cuemu::fill(dst, value, n); });
     return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {

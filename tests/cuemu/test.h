@@ -21,16 +21,22 @@ struct Device {
         CUDA_CHECK(cudaMalloc(reinterpret_cast<void**>(&p), n * sizeof(T)));
     }
     explicit Device(const std::vector<T>& v) : Device(v.size()) {
-        cudaMemcpy(p, v.data(), n * sizeof(T), cudaMemcpyHostToDevice);
+        move(p, v.data(), cudaMemcpyHostToDevice);
     }
     Device(const Device&) = delete;
     ~Device() { cudaFree(p); }
     std::vector<T> host() const {
         std::vector<T> v(n);
-        cudaMemcpy(v.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost);
+        move(v.data(), p, cudaMemcpyDeviceToHost);
         return v;
     }
     operator T*() const { return p; }
+
+private:
+    void move(void* to, const void* from, cudaMemcpyKind kind) const {  // where kernels are: cudaMemcpy would not wait for them
+        CUDA_CHECK(cudaMemcpyAsync(to, from, n * sizeof(T), kind, eng::cuda::stream()));
+        CUDA_CHECK(cudaStreamSynchronize(eng::cuda::stream()));
+    }
 };
 
 inline std::vector<float> random_floats(size_t n, unsigned seed) {

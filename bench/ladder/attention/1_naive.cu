@@ -24,6 +24,7 @@ PTX_INLINE float dot(const cuda::bf16* x, const cuda::bf16* y) {
 }
 
 __global__ __launch_bounds__(128) void naive_attention_kernel(AttentionFwd a) {
+    in_turn();
     const int per = (a.seqs.max_q + 127) / 128, block = int(blockIdx.x / a.heads), head = int(blockIdx.x % a.heads);
     const Seq s = seq_at(a.seqs, block / per);
     const int i = block % per * 128 + threadIdx.x;

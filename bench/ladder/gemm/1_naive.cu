@@ -14,6 +14,7 @@ namespace {
 using namespace eng::cuda;
 
 __global__ __launch_bounds__(256) void naive_kernel(Product p) {
+    in_turn();
     const int col = int(blockIdx.x * 32 + threadIdx.x % 32), row = int(blockIdx.y * 8 + threadIdx.x / 32);
     if (row >= p.m || col >= p.n) return;
     const auto *a = static_cast<const cuda::bf16*>(p.a), *b = static_cast<const cuda::bf16*>(p.b);

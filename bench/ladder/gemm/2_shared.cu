@@ -21,6 +21,7 @@ using namespace eng::cuda;
 constexpr int kTile = 32;
 
 __global__ __launch_bounds__(kTile* kTile) void shared_kernel(Product p) {
+    in_turn();
     GPU_SHARED(a, float[kTile][kTile + 1]);  // [row][k]; + 1: a column is read without bank conflicts
     GPU_SHARED(b, float[kTile][kTile + 1]);  // [k][col]
     const int x = threadIdx.x % kTile, y = threadIdx.x / kTile, row = int(blockIdx.y) * kTile + y, col = int(blockIdx.x) * kTile + x;
