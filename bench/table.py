@@ -173,10 +173,12 @@ def all_pairs_table():
 
 
 def cpu_steps_table():
-    """bench/torch_step.py's record."""
-    r = newest("cpu-steps.json")
-    if not r:
-        return "Not measured."
+    """bench/torch_step.py's records, a table for each machine."""
+    files = sorted((HERE / "results").glob("cpu-steps*.json"))
+    return "\n\n".join(steps_of(json.loads(f.read_text())) for f in files) or "Not measured."
+
+
+def steps_of(r):
     out = [machine.headline(r), "", "| preset, batch | type | what | ours, ms | PyTorch, ms | ratio | memory, ours, MB | memory, PyTorch, MB |", "|---|---|---|---|---|---|---|---|"]
     for x in r["results"]:
         for part in ("step", "images", "texts"):
