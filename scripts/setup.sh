@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(g++ cmake ninja-build pkg-config git ccache python3-pip
+packages=(g++ cmake ninja-build pkg-config git ccache xz-utils python3-pip
     libdnnl-dev ocl-icd-opencl-dev libcairo2-dev libstb-dev libjpeg62-turbo-dev nlohmann-json3-dev libcli11-dev
     libtomlplusplus-dev libfmt-dev libutf8proc-dev zlib1g-dev libgloo-dev wordnet-base libgtest-dev libbenchmark-dev)
 missing=()
