@@ -12,13 +12,11 @@
 # _KERNELS, _STEP and _PAIRS: flags of those parts, such as SUITE_KERNELS="--batches 128" where time is short.
 # Exit 0: everything that ran passed.
 set -uo pipefail
+all=(proof training kernels training_step pairs through_cudnn sanitizer)
 parts=("$@")
-[ $# -gt 0 ] || parts=(proof training kernels training_step pairs through_cudnn sanitizer)
+[ $# -gt 0 ] || parts=("${all[@]}")
 for part in "${parts[@]}"; do
-    case $part in proof | training | kernels | training_step | pairs | through_cudnn | sanitizer) ;; *)
-        echo "gpu_suite: no part \"$part\"; there are proof training kernels training_step pairs through_cudnn sanitizer" >&2
-        exit 2 ;;
-    esac
+    [[ " ${all[*]} " = *" $part "* ]] || { echo "gpu_suite: no part \"$part\"; there are ${all[*]}" >&2; exit 2; }
 done
 here=$(cd "$(dirname "$0")" && pwd)
 if [ -d "$here/bin" ]; then                  # a pack
@@ -130,16 +128,12 @@ compare() {
     if [ $with_torch = yes ]; then step "$name" env -u LD_LIBRARY_PATH OMP_WAIT_POLICY=passive python3 "$@"
     else skip "$name" "python3 here has no PyTorch with CUDA, or no safetensors"; fi
 }
+run=run
+[ "${states[0]}" = passed ] && [ -e "$library" ] || run=peers  # what is not right is not timed: the peers alone
 # shellcheck disable=SC2086  # SUITE_* are several flags
-kernels() {
-    local run=run
-    [ "${states[0]}" = passed ] && [ -e "$library" ] || run=peers  # what is not right is not timed: the peers alone
-    compare "$run: kernels" "$root/bench/$run.py" kernels --lib "$library" --out "$results/gpu-$stamp-kernels.jsonl" ${SUITE_KERNELS:-}
-}
+kernels() { compare "$run: kernels" "$root/bench/$run.py" kernels --lib "$library" --out "$results/gpu-$stamp-kernels.jsonl" ${SUITE_KERNELS:-}; }
 # shellcheck disable=SC2086
 training_step() {
-    local run=run
-    [ "${states[0]}" = passed ] || run=peers
     if [ ! -e "$library" ]; then skip "training step" "libscvd_bench.so is not in $bin"
     else compare "$run: training step" "$root/bench/$run.py" step --lib "$library" --out "$results/gpu-$stamp-step.jsonl" ${SUITE_STEP:-}; fi
 }

@@ -259,11 +259,7 @@ bool hopper_was_built() {
 #if GPU_EMULATED
     return true;
 #else
-    static const bool built = [] {  // else the driver has compiled the sm_80 part, in which these kernels trap
-        cudaFuncAttributes a{};
-        CUDA_CHECK(cudaFuncGetAttributes(&a, gemm_hopper_kernel<128, false, false>));
-        return a.ptxVersion >= 90;
-    }();
+    static const bool built = ptx_version<gemm_hopper_kernel<128, false, false>>() >= 90;  // else these kernels trap
     return built;
 #endif
 }

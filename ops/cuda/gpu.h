@@ -27,22 +27,17 @@
     T* name = reinterpret_cast<T*>(gpu_dyn_shared_)
 
 namespace eng::cuda {
-// At the beginning of every kernel, before it touches memory of the device. Lets the next kernel's blocks come as soon as there is
-// room for them, which is when this one's leave, and waits until the kernel before has ended and what it wrote is here: launches
-// overlap, work does not (programmatic dependent launch, from compute capability 9 on).
-__device__ __forceinline__ void in_turn() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
-#endif
-}
-// Whether a kernel's code waits for its turn: that of older cards, translated for a new one, does not. SCVD_EARLY_LAUNCH=0
-// launches each kernel in its turn, for finding out whose fault something is.
-template <auto Kernel> bool launches_early() {
-    const char* asked = std::getenv("SCVD_EARLY_LAUNCH");
-    if (asked && std::string_view(asked) == "0") return false;
+// What Kernel's code on this card was made from: below 90 the driver has translated the code for older cards, which has
+// neither Hopper's instructions nor a wait in in_turn().
+template <auto Kernel> int ptx_version() {
     cudaFuncAttributes of{};
     CUDA_CHECK(cudaFuncGetAttributes(&of, Kernel));
-    return of.ptxVersion >= 90;
+    return of.ptxVersion;
+}
+// SCVD_EARLY_LAUNCH=0 launches each kernel in its turn, for finding out whose fault something is.
+template <auto Kernel> bool launches_early() {
+    const char* asked = std::getenv("SCVD_EARLY_LAUNCH");
+    return !(asked && std::string_view(asked) == "0") && ptx_version<Kernel>() >= 90;
 }
 }  // namespace eng::cuda
 

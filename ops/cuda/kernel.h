@@ -1,6 +1,6 @@
 #pragma once
 // What kernels share: element access, vectors, sums over a warp and a block, outputs that honour Mode, dispatch.
-#include "ops/cuda/gpu.h"
+#include "ops/cuda/ptx.h"
 #include "ops/kernels.h"
 
 namespace eng::cuda {

@@ -26,6 +26,18 @@ PTX_INLINE unsigned smem_u32(const void* p) {
 #endif
 }
 
+// ---- programmatic dependent launch (sm_90) --------------------------------------------
+// At the beginning of every kernel, before it touches memory of the device. Lets the next kernel's blocks come as soon as there is
+// room for them, which is when this one's leave, and waits until the kernel before has ended and what it wrote is here: launches
+// overlap, work does not.
+PTX_INLINE void in_turn() {
+#if GPU_EMULATED
+    cuemu::self->in_turn = true;
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // ---- cp.async (sm_80) ---------------------------------------------------------------
 // 16 bytes, global to shared; `valid` bytes are copied, the rest zero-filled.
 PTX_INLINE void cp_async16(void* smem, const void* gmem, unsigned valid = 16) {

@@ -77,8 +77,6 @@ struct Invoke<Kernel> {
 };
 }  // namespace cuemu
 
-inline void in_turn() { cuemu::self->in_turn = true; }
-
 // ---- block and warp synchronisation ----------------------------------------------
 inline void __syncthreads(GPU_SITE_ONLY) { cuemu::bar_sync(0, 0, site, "__syncthreads"); }
 inline int __syncthreads_count(int p GPU_SITE) { return cuemu::bar_reduce(p != 0, site); }
