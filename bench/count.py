@@ -50,6 +50,13 @@ class Counter:
             self.add("data gradient", name, work, 2 * (rows * o + i * o) + 2 * rows * i * (1 + extra_back))
         self.add("weight gradient", name, work, 2 * rows * (i + o) + 4 * i * o)
 
+    def grouped(self, name, rows, cols, depth, operands, written):
+        """A product of blocks: [rows, depth] of pairs with their texts' [depth, cols]. operands: elements of both; written: bytes."""
+        work = 2.0 * rows * cols * depth
+        self.add("product forward", name, work, 2 * operands + written)
+        self.add("data gradient", name, work, 2 * (rows * cols + operands))
+        self.add("weight gradient", name, work, 2 * (rows * cols + operands))
+
     def memory(self, name, forward, backward, parameters=0):
         self.params += self.times * parameters
         self.add("memory", name, 0, forward)
@@ -87,8 +94,8 @@ MADE_UP = dict(captions=32.5, prompts=6.0, prompt_tokens=10.5, distinct=0.43)  #
 
 
 def interaction(k, c, images, texts, pairs, P, folded=False):
-    """CGI and DFA: the sides of `images` pictures and `texts` lists of P prompts, then `pairs` pairs of them. folded: VSR as
-    ops/vsr.cpp scores it, with A 8 P deep (heads of 64), nothing of a pair in memory but q and t."""
+    """CGI and DFA: the sides of `images` pictures and `texts` lists of P prompts, then `pairs` pairs of them. folded: VSR as ops/vsr.cpp
+    has it; when scoring with A 8 P deep (heads of 64) and nothing of a pair in memory but q and t, in training as it is executed."""
     d, m = c["model"]["embed"], c.get("cgi", {})
     image = c["image"]
     N = ((image["height"] - image["patch"]) // image["stride"] + 1) * ((image["width"] - image["patch"]) // image["stride"] + 1)
@@ -116,7 +123,21 @@ def interaction(k, c, images, texts, pairs, P, folded=False):
         self_attention("VSR self", images * N, N)
         k.linear("VSR q", images * N, d, d)
         k.linear("VSR kv", texts * P, d, 2 * d)
-    if pair_vsr and folded:
+    if pair_vsr and folded and k.backward:
+        across, rows = d // 64 * 8 * math.ceil(P / 8), pairs * N  # prompts have slots in whole eights
+        k.linear("VSR V", texts * across, d, d)
+        k.memory("VSR centre and gain", 8 * texts * across * d, 14 * texts * across * d, 2 * d)
+        k.linear("VSR U", texts * across, d, hidden)
+        k.grouped("VSR gram", texts * across, across, d, texts * across * d, 4 * texts * across * across)
+        k.grouped("VSR scores", rows, across, d, images * N * d + texts * across * d, 4 * rows * across)
+        k.memory("VSR mix", 6 * rows * across, 8 * rows * across)
+        k.grouped("VSR up + QuickGELU", rows, hidden, across, rows * across + texts * across * hidden, 4 * rows * hidden)
+        if m.get("residual", "none") == "self":
+            k.grouped("VSR G", rows, d, across, rows * across + texts * across * d, 2 * rows * d)
+        k.linear("VSR down", rows, hidden, d, 0, 1)
+        k.norm("VSR ln6", rows, d)
+        k.memory("VSR max", 2 * rows * d, 2 * rows * d)
+    elif pair_vsr and folded:
         across = d // 64 * P
         k.add("product forward", "VSR", 2.0 * pairs * N * (P * d + across * (d + hidden) + hidden * d), 2 * pairs * (N + 1) * d)
     elif pair_vsr:
@@ -133,7 +154,7 @@ def interaction(k, c, images, texts, pairs, P, folded=False):
     feed_forward("DFA ffn", pairs)
 
 
-def training_step(c, B, lengths=None):
+def training_step(c, B, lengths=None, folded=True):
     k, b = Counter(), batch_of(B, **(lengths or MADE_UP))
     image, d = c["image"], c["model"]["embed"]
     N = ((image["height"] - image["patch"]) // image["stride"] + 1) * ((image["width"] - image["patch"]) // image["stride"] + 1)
@@ -153,7 +174,7 @@ def training_step(c, B, lengths=None):
     k.linear("proj", b["texts"], t["dim"], d, bias=False)
     k.group = "CGI"
     pairs = c["loss"].get("pairs", "all")
-    interaction(k, c, B, B, B * (B if pairs == "all" else min(B, int(pairs.split(":")[1]) + 1)), b["P"])
+    interaction(k, c, B, B, B * (B if pairs == "all" else min(B, int(pairs.split(":")[1]) + 1)), b["P"], folded)
     k.group = "losses"
     k.add("memory", "scores and losses", 8.0 * B * B * d, 16 * B * B)
     k.group = "AdamW"
@@ -197,8 +218,8 @@ def main():
     c, rate, bandwidth = preset(o.preset), 1e12 * o.tflops, 1e12 * o.tbps
     for B in map(int, o.batch.split(",")):
         k = training_step(c, B)
-        f = sum(x.times * x.flops for x in k.calls)
-        print(f"\n{o.preset}, batch {B}: {k.params / 1e6:.1f} M parameters, {f / B / 1e9:.1f} GFLOP a pair\n\n{table(k, rate, bandwidth)}")
+        f, layers = (sum(x.times * x.flops for x in calls) for calls in (k.calls, training_step(c, B, folded=False).calls))
+        print(f"\n{o.preset}, batch {B}: {k.params / 1e6:.1f} M parameters, {f / B / 1e9:.1f} GFLOP a pair ({layers / B / 1e9:.1f} with VSR layer by layer)\n\n{table(k, rate, bandwidth)}")
     q, g = map(int, o.all_pairs.split("x"))
     for folded in (False, True):
         k = all_pairs(c, q, g, folded=folded)

@@ -64,8 +64,7 @@ ImageSide Interaction::image_side(const ImageFeatures& f) const {
     s.tokens = eng::uniform_seqs(arena, f.count, N, 1, N + 1);
     if (!vsr_pair_) return s;
     const Tensor x = eng::drop_class(f.tokens, N);
-    s.regions = eng::uniform_seqs(arena, f.count, N);
-    s.vsr_q = vsr_cross_->q(ln4_(vsr_self_(x, s.regions, false, residual_ ? x : Tensor{})));
+    s.vsr_q = vsr_cross_->q(ln4_(vsr_self_(x, eng::uniform_seqs(arena, f.count, N), false, residual_ ? x : Tensor{})));
     return s;
 }
 
@@ -96,10 +95,9 @@ Tensor Interaction::local(const ImageSide& image, const TextSide& text, const Se
     return ln3_(tvl_ffn_(h, residual_ ? h : Tensor{}));
 }
 
-Tensor Interaction::textual(const ImageSide& image, const TextSide& text, const Seqs& prompts, const Seqs& regions) const {
+Tensor Interaction::textual(const ImageSide& image, const TextSide& text, const Tensor& images, const Tensor& texts) const {
     Scope scope("cgi.vsr");
-    const Tensor g = (*ln5_)(vsr_cross_->out(eng::cross_attention(image.vsr_q, text.vsr_kv, regions, prompts, heads_)));
-    return eng::segment_max(ln6_(vsr_ffn_(g, residual_ ? g : Tensor{})), eng::results_of(regions));
+    return eng::vsr(image.vsr_q, text.vsr_kv, image.patches, text.slots, images, texts, vsr_weights());
 }
 
 // filling: so many lists behind the pairs' own; they get some pair's t, as nobody looks at what comes of it.
@@ -133,9 +131,7 @@ PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text
     const Seqs prompts = eng::pick(text.slots, texts, c.prompts);
     const Tensor l = local(image, text, prompts, tokens);
     if (!vsr_pair_) return aligned(eng::gather_rows(text.t, c.text.view({pairs})), l, prompts, filling);
-    Seqs met = prompts;  // by the images
-    met.begin = prompts.begin.slice(0, pairs), met.len = prompts.len.slice(0, pairs), met.out = prompts.out.slice(0, pairs), met.count = pairs;
-    return aligned(textual(image, text, met, eng::repeat_seqs(arena, images, c.size, N)), l, prompts, filling);
+    return aligned(textual(image, text, eng::count_up(arena, pairs, 0, 1, c.size), c.text.view({pairs})), l, prompts, filling);
 }
 
 PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text, const PairList& pairs, bool with_map) const {
@@ -144,11 +140,8 @@ PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text
     const Tensor l = local(image, text, prompts, tokens);
     Tensor t;
     if (!vsr_pair_) t = eng::gather_rows(text.t, eng::indices(arena, pairs.text));
-    else if (eng::Tape::recording) t = textual(image, text, prompts, eng::pick(arena, image.regions, pairs.image));
-    else {
-        Scope scope("cgi.vsr");
-        t = eng::vsr_pool(image.vsr_q, text.vsr_kv, image.regions, text.slots, pairs.image, pairs.text, vsr_weights());
-    }
+    else if (eng::Tape::recording) t = textual(image, text, eng::indices(arena, pairs.image), eng::indices(arena, pairs.text));
+    else t = eng::vsr_pool(image.vsr_q, text.vsr_kv, image.patches, text.slots, pairs.image, pairs.text, vsr_weights());
     PairVectors out = aligned(t, l, prompts);
     if (with_map) out.map = eng::cross_attention_map(text.tvl_q, image.tvl_kv, prompts, tokens, heads_);
     return out;

@@ -9,8 +9,8 @@ namespace scvd {
 struct ImageSide {
     Tensor tvl_kv;  // [B*(N+1), 2d]: TVL's keys and values of every token (CLS rows are never looked at)
     Tensor vsr_q;   // [B*N, d]: VSR's queries; undefined when vsr = text
-    Seqs tokens, regions;  // patch rows of each image in tvl_kv and in vsr_q
-    int patches = 0;       // N
+    Seqs tokens;      // patch rows of each image in tvl_kv
+    int patches = 0;  // N, and of vsr_q the rows of an image
 };
 struct TextSide {
     Tensor tvl_q;   // [sum P, d]
@@ -51,7 +51,7 @@ private:
         Cross(const Declare&, const std::string& name, int dim);
     };
     Tensor local(const ImageSide&, const TextSide&, const Seqs& prompts, const Seqs& tokens) const;    // TVL
-    Tensor textual(const ImageSide&, const TextSide&, const Seqs& prompts, const Seqs& regions) const;  // VSR, where t depends on the image
+    Tensor textual(const ImageSide&, const TextSide&, const Tensor& images, const Tensor& texts) const;  // VSR of pairs, where t depends on the image
     PairVectors aligned(const Tensor& t, const Tensor& l, const Seqs& prompts, int filling = 0) const;  // DFA
     eng::VsrWeights vsr_weights() const;
     bool residual_, vsr_pair_;

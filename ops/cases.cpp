@@ -175,9 +175,44 @@ Case vsr_case(const std::string& name, std::int64_t d, std::int64_t hidden, int 
     const std::vector<Shape> inputs = {{3 * patches, d}, {4 + prompts, 2 * d}, {d, d}, {d}, {d}, {d}, {hidden, d}, {hidden}, {d, hidden}, {d}, {d}, {d}};
     return {name, inputs, [=](Arena& a, In x) {
         const auto unit = [](const Tensor& w) { return scale(w, 1 / std::sqrt(double(w.cols()))); };
-        return vsr_pool(x[0], x[1], uniform_seqs(a, 3, patches), packed_seqs(a, {3, 1, prompts}), {0, 1, 2, 2, 0, 1}, {0, 0, 0, 2, 2, 1},
+        return vsr_pool(x[0], x[1], patches, packed_seqs(a, {3, 1, prompts}), {0, 1, 2, 2, 0, 1}, {0, 0, 0, 2, 2, 1},
                         {unit(x[2]), x[3], x[4], x[5], unit(x[6]), x[7], unit(x[8]), x[9], x[10], x[11], heads, residual});
     }, double(std::max(d, hidden)), 1, 0, false};
+}
+
+// Two images of `patches` regions, three texts of 2, 1 and 3 prompts in `slots` slots, four pairs of which one comes twice.
+Case slot_mix_case(const std::string& name, std::int64_t d, int heads, int slots, int patches) {
+    return {name, {{2 * patches, d}, {6, 2 * d}, {3 * heads * slots, d}}, [=](Arena& a, In x) {
+        const Seqs prompts = packed_seqs(a, {2, 1, 3});
+        return slot_mix(x[0], spread_heads(x[1], 0, prompts, heads, slots), gram(x[2], heads * slots), prompts, indices(a, {0, 1, 1, 0}), indices(a, {0, 2, 1, 0}), patches, heads);
+    }, double(std::max<std::int64_t>(d, 2 * patches)), 4};  // as attention: scores -> softmax -> scale, and back
+}
+
+void add_blocks(std::vector<Case>& c) {
+    // Four blocks of a; of b's three one is met twice and one not at all.
+    const auto which = [](Arena& a) { return indices(a, {2, 0, 2, 2}); };
+    c.push_back({"grouped_matmul", {{12, 5}, {15, 7}, {7}}, [=](Arena& a, In x) { return grouped_matmul(x[0], x[1], which(a), x[2]); }, 12});
+    c.push_back({"grouped_matmul of 193 rows", {{4 * 193, 64}, {3 * 64, 72}}, [=](Arena& a, In x) { return grouped_matmul(x[0], x[1], which(a)); }, 579});
+    c.push_back({"grouped_matmul over tiles", {{4 * 70, 136}, {3 * 136, 200}, {200}}, [=](Arena& a, In x) { return grouped_matmul(x[0], x[1], which(a), x[2]); }, 280});
+    c.push_back({"grouped_matmul of one", {{1, 1}, {1, 1}}, [](Arena& a, In x) { return grouped_matmul(x[0], x[1], indices(a, {0})); }});
+    c.push_back({"grouped_matmul of a block met 700 times", {{700, 3}, {3, 5}}, [](Arena& a, In x) {
+        return grouped_matmul(x[0], x[1], indices(a, std::vector<std::int32_t>(700, 0)));
+    }, 700});
+    c.push_back({"grouped_mlp", {{12, 13}, {39, 29}, {29}, {11, 29}, {11}}, [=](Arena& a, In x) { return grouped_mlp(x[0], x[1], which(a), x[2], x[3], x[4]); }, 29, 12});  // as mlp
+    c.push_back({"grouped_mlp with residual", {{4 * 33, 8}, {24, 16}, {16}, {8, 16}, {8}, {4 * 33, 8}}, [=](Arena& a, In x) {
+        return grouped_mlp(x[0], x[1], which(a), x[2], x[3], x[4], x[5]);
+    }, 132, 12});
+    c.push_back({"gram", {{6, 7}}, [](Arena&, In x) { return gram(x[0], 3); }, 7, 2});  // a rounded gradient on the way back
+    c.push_back({"gram in fours", {{128, 64}}, [](Arena&, In x) { return gram(x[0], 64); }, 64, 2});
+    c.push_back({"scale_columns", {{5, 33}, {33}}, [](Arena&, In x) { return scale_columns(x[0], x[1]); }, 16, 2});  // products are rounded, then summed
+    c.push_back({"center_rows", {{5, 33}}, [](Arena&, In x) { return center_rows(x[0]); }, 33});
+    c.push_back({"spread_heads", {{6, 16}}, [](Arena& a, In x) {
+        const Seqs prompts = packed_seqs(a, {2, 1, 3});
+        return add(spread_heads(x[0], 0, prompts, 2, 4), spread_heads(x[0], 1, prompts, 2, 4));
+    }});
+    c.push_back(slot_mix_case("slot_mix", 8, 2, 3, 5));
+    c.push_back(slot_mix_case("slot_mix of heads of 64", 128, 2, 8, 33));
+    c.push_back(slot_mix_case("slot_mix of 13 heads", 13, 13, 8, 1));
 }
 
 void add_heads(std::vector<Case>& c) {
@@ -248,6 +283,7 @@ std::vector<Case> all_cases() {
     add_elementwise(c);
     add_matrix(c);
     add_sequences(c);
+    add_blocks(c);
     add_heads(c);
     add_vision(c);
     return c;

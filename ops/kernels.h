@@ -23,12 +23,24 @@ struct DotArgs { View a, b; Out y; };                       // y[1] = sum(a * b)
 struct RowSumArgs { View x; Out y; };                       // y[C] = sum over rows of x[N,C]
 struct RowDotArgs { View a, b; Out y; };                    // y[N] = sum_c a[n,c] b[n,c]
 struct RowScaleArgs { View s, x; Out y; };                  // y[n,c] = s[n] x[n,c]
+struct ColumnScaleArgs { View s, x; Out y; };               // y[n,c] = s[c] x[n,c]
 struct ExpScaleArgs { View x, log_scale; Out y; };          // y = exp(log_scale[0]) x
 // c = op(a) op(b) + bias + residual, op transposes when ta/tb. With `gelu`, pre keeps c and c becomes QuickGELU(c).
 // With `gate` (written, not accumulated), c is multiplied by QuickGELU's derivative there: the way back through the activation; `act`,
 // where given, becomes QuickGELU(gate), what the activation had made of it, in gate's dtype and if need be in its place.
 // `sums`, where given: sums[m] (+)= the sum over k of op(a)[m,k]. Of a weight's gradient g^T x that is the bias' gradient.
 struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; View gate{}; Out sums{}, act{}; };
+// Products of blocks of rows (grouped, as in CUTLASS). Member i multiplies block a_at[i] of a with block b_at[i] of b, a_rows and b_rows
+// rows of them, and belongs to block c_at[i] of c: the sum of its members in their order, and zero where there is none. Of indices
+// without memory, the i-th is i; only without c_at there may be a bias, gelu and pre, which mean what they do in GemmArgs.
+// `sums`, where given: sums[c's block, n] = the sum over the members' k of op(b)[k,n]; where a is transposed and b is not.
+struct GroupedGemmArgs {
+    View a, b, a_at{}, b_at{}, c_at{}, bias{};
+    Out c{}, pre{{}, Mode::skip}, sums{{}, Mode::skip};
+    std::int64_t members = 0;
+    int a_rows = 0, b_rows = 0;
+    bool ta = false, tb = false, gelu = false;
+};
 struct LayerNormFwd { View x, gamma, beta; Out y, mean, rstd; float eps; };
 struct LayerNormBwd { View dy, x, gamma, mean, rstd; Out dx, dgamma, dbeta; };
 struct L2NormalizeFwd { View x; Out y, rnorm; };            // y = x / |x|; a zero row stays zero; rnorm [N] = 1/|x|
@@ -72,10 +84,17 @@ struct ClassPositionsBwd { View dy; Out dpatches, dcls, dpos; };
 struct FocusFwd { View t, l, begin, len; Out f, w, argmax; Similarity sim; WeightNorm norm; };
 struct FocusBwd { View df, t, l, w, argmax, begin, len; Out dt, dl; Similarity sim; WeightNorm norm; };
 
-// For scores of many pairs (ops/vsr.cpp). A text has H S rows, one per head and slot; slots behind its prompts stay empty.
-struct SpreadHeadsArgs { View x, begin, len; Out y; int heads, slots; };  // y[(b,h,s), c] = x[begin[b] + s, c] if s < len[b] and c lies in head h, else 0
-struct CenterRowsArgs { View x, gamma; Out y, scaled; };    // y = x - mean of its row, scaled = gamma y; y may be x
-struct SlotSoftmaxArgs { View x; Out y; int heads, slots, len; double scale; };  // y[n,(h,s)] = softmax over s < len of scale x, else 0
+// VSR (ops/vsr.cpp). A text has H S rows, one per head and slot; slots behind its prompts stay empty.
+struct SpreadHeadsFwd { View x, begin, len; Out y; int heads, slots; };  // y[(b,h,s), c] = x[begin[b] + s, c] if s < len[b] and c lies in head h, else 0
+// dx[begin[b] + s, first + c] = dy[(b,h,s), c] where c lies in head h; columns of dx beside those are zero (written) or left alone.
+struct SpreadHeadsBwd { View dy, begin, len; Out dx; int heads, slots; std::int64_t first; };
+struct CenterRowsArgs { View x; Out y; };                   // y = x - mean of its row
+// How region n of a pair, row n / patches of `text`, mixes the values V of its text, and LN5's scale with it:
+//   p[n,(h,s)] = softmax over s < len[text] of scale scores[n,(h,s)], 0 behind     rstd[n] = 1 / sqrt(p G p^T / width + eps), G = gram[text] = V V^T
+//   y = rstd p: LN5(p V), before gain and offset, is y V, if V's rows have mean 0
+struct SlotMixFwd { View scores, gram, text, len; Out y, rstd; int heads, slots, patches; double scale, width, eps; };
+// dscores from dy, and dgram through `e`: of a text it is the sum of y^T e over its rows.
+struct SlotMixBwd { View dy, y, rstd, gram, text; Out dscores, e; int heads, slots, patches; double scale, width; };
 
 struct SoftmaxXentFwd { View logits, target; Out loss, lse; };  // loss[n] = lse - logits[n, target[n]]
 struct SoftmaxXentBwd { View dloss, logits, target, lse; Out dlogits; };

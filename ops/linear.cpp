@@ -14,6 +14,17 @@ void weight_backward(Backward& b, int weight, const Tensor& g, const Tensor& x) 
         run_row_sum(g.device(), {in(g), dbias});
     }
 }
+// Of linear(QuickGELU(pre), w, bias, residual), inputs `weight` and those behind it: their gradients and pre's, which is returned. The
+// product that asks for the slope leaves the hidden values behind, where pre was.
+Tensor activation_backward(Backward& b, int weight, const Tensor& pre, const Tensor& w) {
+    const Tensor g = pre.like();
+    GemmArgs through{in(b.gout), in(w), {}, {}, out(g)};
+    through.gate = in(pre);
+    if (b.needs(weight)) through.act = out(pre);
+    run_gemm(g.device(), through);
+    weight_backward(b, weight, b.gout, pre);
+    return g;
+}
 // The same with dx = g w; `g` is the gradient before the activation.
 void linear_backward(Backward& b, const Tensor& g, const Tensor& x, const Tensor& w) {
     GemmArgs dx{in(g), in(w)};
@@ -58,14 +69,7 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
     }
     if (!record) return y;
     return Tape::recording->record("mlp", {x, w1, b1, w2, b2, residual}, y, {x, w1, pre, w2}, 0, [](Backward& b) {
-        const Device d = b.gout.device();
-        // The product that asks for the slope leaves the hidden values behind, where those before the activation were.
-        const Tensor &hidden = b.saved(2), g = hidden.like();
-        GemmArgs through{in(b.gout), in(b.saved(3)), {}, {}, out(g)};
-        through.gate = in(hidden);
-        if (b.needs(3)) through.act = out(hidden);
-        run_gemm(d, through);
-        weight_backward(b, 3, b.gout, hidden);
+        const Tensor g = activation_backward(b, 3, b.saved(2), b.saved(3));
         linear_backward(b, g, b.saved(0), b.saved(1));
         pass_on(b, 5);
     });
@@ -80,6 +84,73 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
         GemmArgs da{in(k.gout), in(k.saved(1))}, db{in(k.saved(0)), in(k.gout)};
         if (k.needs(0)) da.c = out(k.grad(0)), da.tb = true, run_gemm(k.gout.device(), da);
         if (k.needs(1)) db.c = out(k.grad(1)), db.ta = true, run_gemm(k.gout.device(), db);
+    });
+}
+
+namespace {
+
+// Block i of a with block which[i] of b, onto `c`.
+GroupedGemmArgs of_blocks(const char* op, const Tensor& a, const Tensor& b, const Tensor& which, const Tensor& bias) {
+    const std::int64_t n = which.numel();
+    ENG_CHECK(which.dtype() == DType::i32 && n > 0 && a.rows() % n == 0 && b.rows() % a.cols() == 0 && (!bias.defined() || bias.numel() == b.cols()), op, n,
+              " blocks of ", a.shape(), " times blocks of ", b.shape(), " with bias ", bias.shape());
+    GroupedGemmArgs g{in(a), in(b), {}, in(which), {}, in(bias)};
+    g.members = n, g.a_rows = int(a.rows() / n), g.b_rows = int(a.cols());
+    return g;
+}
+
+// From the gradient g of the products: those of a (input 0), b and bias. A block of b adds up what all members did with it.
+void of_blocks_backward(Backward& k, const Tensor& g, const Tensor& a, const Tensor& b, const Tensor& which) {
+    const Device d = g.device();
+    const std::int64_t n = which.numel();
+    if (k.needs(0)) {
+        GroupedGemmArgs da{in(g), in(b), {}, in(which)};
+        da.c = out(k.grad(0)), da.members = n, da.a_rows = int(g.rows() / n), da.b_rows = int(a.cols()), da.tb = true;
+        run_grouped_gemm(d, da);
+    }
+    if (!k.needs(1) && !k.needs(2)) return;
+    // The bias' gradient comes along, a block's sum and then the sum of those: the same bits whether b's is wanted or not.
+    const Tensor sums = k.needs(2) ? g.like(Shape{b.rows() / a.cols(), g.cols()}, stats_dtype(g.dtype())) : Tensor{};
+    GroupedGemmArgs db{in(a), in(g), {}, {}, in(which)};
+    const Tensor unwanted = k.needs(1) ? Tensor{} : b.like();
+    db.c = k.needs(1) ? out(k.grad(1)) : out(unwanted);
+    db.members = n, db.a_rows = db.b_rows = int(g.rows() / n), db.ta = true;
+    if (sums.defined()) db.sums = out(sums);
+    run_grouped_gemm(d, db);
+    if (sums.defined()) run_row_sum(d, {in(sums), out(k.grad(2))});
+}
+
+}  // namespace
+
+Tensor grouped_matmul(const Tensor& a, const Tensor& b, const Tensor& which, const Tensor& bias) {
+    GroupedGemmArgs g = of_blocks("grouped_matmul", a, b, which, bias);
+    const Tensor y = a.like(Shape{a.rows(), b.cols()});
+    g.c = out(y);
+    run_grouped_gemm(a.device(), g);
+    if (!wants_grad({&a, &b, &bias})) return y;
+    return Tape::recording->record("grouped_matmul", {a, b, bias}, y, {a, b, which}, 0,
+                                   [](Backward& k) { of_blocks_backward(k, k.gout, k.saved(0), k.saved(1), k.saved(2)); });
+}
+
+Tensor grouped_mlp(const Tensor& a, const Tensor& b, const Tensor& which, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual) {
+    GroupedGemmArgs up = of_blocks("grouped_mlp", a, b, which, b1);
+    const bool record = wants_grad({&a, &b, &b1, &w2, &b2, &residual});
+    const Tensor pre = a.like(Shape{a.rows(), b.cols()}), y = a.like(Shape{a.rows(), w2.rows()});
+    {
+        const Tensor h = record ? pre.like() : pre;
+        check_linear(h, w2, b2);
+        ENG_CHECK(!residual.defined() || residual.shape() == y.shape(), "grouped_mlp", "residual ", residual.shape(), " beside ", y.shape());
+        up.c = out(h), up.gelu = true;
+        if (record) up.pre = out(pre);
+        GemmArgs down{in(h), in(w2), in(b2), in(residual), out(y)};
+        down.tb = true;
+        run_grouped_gemm(a.device(), up), run_gemm(a.device(), down);
+    }
+    if (!record) return y;
+    return Tape::recording->record("grouped_mlp", {a, b, b1, w2, b2, residual}, y, {a, b, which, pre, w2}, 0, [](Backward& k) {
+        const Tensor g = activation_backward(k, 3, k.saved(3), k.saved(4));
+        of_blocks_backward(k, g, k.saved(0), k.saved(1), k.saved(2));
+        pass_on(k, 5);
     });
 }
 

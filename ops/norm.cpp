@@ -25,4 +25,25 @@ Tensor l2_normalize(const Tensor& x) {
     });
 }
 
+Tensor scale_columns(const Tensor& x, const Tensor& s) {
+    ENG_CHECK(s.numel() == x.cols() && s.dtype() == x.dtype(), "scale_columns", "x ", x.shape(), " by ", s.shape());
+    const Tensor y = x.like();
+    run_column_scale(x.device(), {in(s), in(x), out(y)});
+    if (!wants_grad({&x, &s})) return y;
+    return Tape::recording->record("scale_columns", {x, s}, y, {x, s}, 0, [](Backward& b) {
+        const Device d = b.gout.device();
+        if (b.needs(0)) run_column_scale(d, {in(b.saved(1)), in(b.gout), out(b.grad(0))});
+        if (!b.needs(1)) return;
+        const Tensor products = b.gout.like();
+        run_mul(d, {in(b.gout), in(b.saved(0)), out(products)}), run_row_sum(d, {in(products), out(b.grad(1))});
+    });
+}
+
+Tensor center_rows(const Tensor& x) {
+    const Tensor y = x.like();
+    run_center_rows(x.device(), {in(x), out(y)});
+    if (!wants_grad({&x})) return y;
+    return Tape::recording->record("center_rows", {x}, y, {}, 0, [](Backward& b) { run_center_rows(b.gout.device(), {in(b.gout), out(b.grad(0))}); });
+}
+
 }  // namespace eng

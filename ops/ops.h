@@ -51,8 +51,14 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias = {}, const T
 // The transformer's MLP, linear(QuickGELU(linear(x, w1, b1)), w2, b2, residual): keeps one hidden tensor for backward, not two.
 Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual = {});
 Tensor matmul(const Tensor& a, const Tensor& b);                         // [N,K] [K,C] -> [N,C]
+// Products of blocks of rows: a has which.numel() [i32] of them, as many rows each; block i is multiplied with the rows of b that
+// are its block which[i], a.cols() each.
+Tensor grouped_matmul(const Tensor& a, const Tensor& b, const Tensor& which, const Tensor& bias = {});  // [n R,K] [blocks K,C] -> [n R,C]
+Tensor grouped_mlp(const Tensor& a, const Tensor& b, const Tensor& which, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual = {});  // mlp whose first product is grouped
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps = 1e-5f);
 Tensor l2_normalize(const Tensor& x);                                    // rows to unit length
+Tensor scale_columns(const Tensor& x, const Tensor& s);                  // [N,C] times s[C]
+Tensor center_rows(const Tensor& x);                                     // less the mean of each row
 Tensor row_dot(const Tensor& a, const Tensor& b);                        // [N,C] [N,C] -> [N], f32 (f64)
 
 // Multi-head attention, softmax(q k^T / sqrt(D)) v within each sequence.
@@ -89,15 +95,23 @@ Tensor add_mean_and_positions(const Tensor& x, const Tensor& pos);       // [B*P
 // DFA's focus (method: section 4): f [n,C] from t [n,C] and L [T,C]; `weights` [T] (f32, no gradient) out.
 Tensor focus(const Tensor& t, const Tensor& l, const Seqs& seqs, Similarity, WeightNorm, Tensor* weights = nullptr);
 
-// VSR's textual vector of every pair (image[n], text[n]) for scoring, without a gradient: t [pairs, d]. Queries q [., d] of the
-// image regions, keys and values kv [., 2d] of the prompts. How, and why it is less work than the layers one by one: ops/vsr.cpp.
+// VSR: how pairs share what a text has to do, and why that is less work than the layers one by one, says ops/vsr.cpp. A text has
+// H S rows there, one per head and slot: `slots` are its prompts, filled up.
+Tensor spread_heads(const Tensor& kv, int half, const Seqs& prompts, int heads, int slots);  // [T,2C] -> [count H S,C]: prompts' keys (half 0) or values (1), each in its head's columns
+Tensor gram(const Tensor& v, int rows);                                  // x x^T of each block of rows: [N,C] -> [N,rows], f32 (f64)
+// Pairs (image[n], text[n]), i32, of images with `patches` rows of q: [n patches, H S], each region's mix of its text's rows, of which `gram`
+// are the products. k from spread_heads.
+Tensor slot_mix(const Tensor& q, const Tensor& k, const Tensor& gram, const Seqs& prompts, const Tensor& image, const Tensor& text, int patches, int heads);
 struct VsrWeights {
     Tensor out_weight, out_bias, ln5_weight, ln5_bias, up_weight, up_bias, down_weight, down_bias, ln6_weight, ln6_bias;
     int heads;
     bool residual;  // G + FFN(G)
 };
-Tensor vsr_pool(const Tensor& q, const Tensor& kv, const Seqs& regions, const Seqs& prompts, const std::vector<std::int32_t>& image,
-                const std::vector<std::int32_t>& text, const VsrWeights& w);
+// The textual vectors t [pairs, d] of pairs (image[n], text[n]), from queries q [images patches, d] of the regions, keys and values kv [., 2d] of the
+// prompts. vsr: of pairs that only the device knows, with gradients; vsr_pool: of many pairs, for scoring.
+Tensor vsr(const Tensor& q, const Tensor& kv, int patches, const Seqs& prompts, const Tensor& image, const Tensor& text, const VsrWeights& w);
+Tensor vsr_pool(const Tensor& q, const Tensor& kv, int patches, const Seqs& prompts, const std::vector<std::int32_t>& image, const std::vector<std::int32_t>& text,
+                const VsrWeights& w);
 
 Tensor softmax_xent(const Tensor& logits, const Tensor& target);         // i32 target [N] -> [N]
 Tensor matching_loss(const Tensor& scores, const Tensor& match, double scale, double eps = 1e-8);  // -> [N]

@@ -108,4 +108,15 @@ void row_scale(const RowScaleArgs& a) {
     });
 }
 
+void column_scale(const ColumnScaleArgs& a) {
+    dispatch_float(a.x.dtype, "column_scale", [&](auto tag) {
+        using T = decltype(tag);
+        using A = acc_t<T>;
+        const T* x = ptr<T>(a.x);
+        const T* s = ptr<T>(a.s);
+        const std::int64_t C = a.x.cols;
+        emit_parallel(a.y, a.x.numel(), [=](std::int64_t i) { return A(s[i % C]) * A(x[i]); });
+    });
+}
+
 }  // namespace eng::cpu

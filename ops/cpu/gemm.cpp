@@ -131,4 +131,60 @@ void gemm(const GemmArgs& g) {
     quick_gelu_forward({g.c, g.c});
 }
 
+namespace {
+
+View block(const View& v, const View& at, std::int64_t i, std::int64_t rows, std::int64_t count = 1) {
+    View x = v;
+    x.p = static_cast<char*>(v.p) + (at.p ? ptr<std::int32_t>(at)[i] : i) * rows * v.cols * std::int64_t(size_of(v.dtype));
+    x.rows = rows * count;
+    return x;
+}
+Out block(const Out& o, std::int64_t i, std::int64_t rows, std::int64_t count = 1) {
+    return {block(static_cast<const View&>(o), View{}, i, rows, count), o.mode};
+}
+
+// Members that meet the same block of b one after another, with neighbouring blocks of a, are one product.
+void products(const GroupedGemmArgs& g, std::int64_t m) {
+    const auto at = [](const View& v, std::int64_t i) { return v.p ? ptr<std::int32_t>(v)[i] : i; };
+    for (std::int64_t i = 0, n = 1; i < g.members; i += n) {
+        for (n = 1; !g.ta && i + n < g.members && at(g.b_at, i + n) == at(g.b_at, i) && at(g.a_at, i + n) == at(g.a_at, i) + n;) ++n;
+        GemmArgs one{block(g.a, g.a_at, i, g.a_rows, n), block(g.b, g.b_at, i, g.b_rows), g.bias, {}, block(g.c, i, m, n)};
+        one.ta = g.ta, one.tb = g.tb, one.gelu = g.gelu;
+        one.pre = g.pre.mode == Mode::skip ? Out{{}, Mode::skip} : block(g.pre, i, m, n);
+        gemm(one);
+    }
+}
+
+// A narrow block is summed in f32 and rounded once.
+void sums_of_products(const GroupedGemmArgs& g, std::int64_t m, std::int64_t n) {
+    std::vector<std::vector<std::int64_t>> members(std::size_t(g.c.rows / m));
+    for (std::int64_t i = 0; i < g.members; ++i) members[std::size_t(ptr<std::int32_t>(g.c_at)[i])].push_back(i);
+    std::vector<float> wide(g.c.dtype == DType::bf16 ? std::size_t(m * n) : 0);
+    for (std::size_t block_of_c = 0; block_of_c < members.size(); ++block_of_c) {
+        const std::int64_t to = std::int64_t(block_of_c);
+        const Out c = block(g.c, to, m), sums = g.sums.mode == Mode::skip ? g.sums : block(g.sums, to, 1);
+        Out here = wide.empty() ? c : Out{{wide.data(), DType::f32, m, n, n}, Mode::write};
+        if (members[block_of_c].empty()) zero_if_write(c), zero_if_write(sums);
+        bool first = true;
+        for (const std::int64_t i : members[block_of_c]) {
+            GemmArgs one{block(g.a, g.a_at, i, g.a_rows), block(g.b, g.b_at, i, g.b_rows), {}, {}, here};
+            one.ta = g.ta, one.tb = g.tb;
+            gemm(one);
+            here.mode = Mode::accumulate;
+            if (sums.mode != Mode::skip) row_sum({one.b, {sums, first ? sums.mode : Mode::accumulate}});
+            first = false;
+        }
+        if (!first && !wide.empty()) emit_parallel(c, m * n, [&](std::int64_t i) { return wide[std::size_t(i)]; });
+    }
+}
+
+}  // namespace
+
+void grouped_gemm(const GroupedGemmArgs& g) {
+    if (g.c.mode == Mode::skip) return;
+    const std::int64_t m = g.ta ? g.a.cols : g.a_rows, n = g.tb ? g.b_rows : g.b.cols;
+    ENG_CHECK(g.c.cols == n && g.c.rows % m == 0 && (g.c_at.p || g.c.rows == g.members * m), "grouped_gemm", g.members, " products of ", m, "x", n, " into c ", g.c.rows, "x", g.c.cols);
+    g.c_at.p ? sums_of_products(g, m, n) : products(g, m);
+}
+
 }  // namespace eng::cpu

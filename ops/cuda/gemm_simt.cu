@@ -13,40 +13,10 @@
 // Limits       none: rows of any length and alignment (loads are one element wide).
 // Idea         register blocking after V. Volkov & J. Demmel, "Benchmarking GPUs to tune dense linear algebra" (2008).
 #include "ops/cuda/chip.h"
-#include "ops/cuda/gemm.h"
+#include "ops/cuda/simt_tile.h"
 
 namespace eng::cuda {
 namespace {
-
-constexpr int kDepth = 16, kThreads = 256;
-
-template <int T> struct SimtTile { float a[kDepth][T + 4], b[kDepth][T + 4]; };  // + 4: transposing stores spread over banks
-
-// T x 16 of an operand into registers. `major`: k is the fast index of the stored matrix; zero outside of it.
-template <int T, class E>
-PTX_INLINE void fetch(float (&r)[T * kDepth / kThreads], const E* x, bool major, int row0, int k0, int rows, int k, int pitch) {
-    for (int i = 0; i < T * kDepth / kThreads; ++i) {
-        const int at = threadIdx.x + i * kThreads;
-        const int row = row0 + (major ? at / kDepth : at % T), kk = k0 + (major ? at % kDepth : at / T);
-        const bool inside = row < rows && kk < k;
-        r[i] = inside ? float(x[major ? std::int64_t(row) * pitch + kk : std::int64_t(kk) * pitch + row]) : 0.0f;
-    }
-}
-template <int T>
-PTX_INLINE void put(float (&tile)[kDepth][T + 4], const float (&r)[T * kDepth / kThreads], bool major) {
-    for (int i = 0; i < T * kDepth / kThreads; ++i) {
-        const int at = threadIdx.x + i * kThreads;
-        tile[major ? at % kDepth : at / T][major ? at / kDepth : at % T] = r[i];
-    }
-}
-// A thread's P values of one k: groups of four, T/2 apart.
-template <int T, int P>
-PTX_INLINE void pick(float (&v)[P], const float (&row)[T + 4], int which) {
-    for (int h = 0; h < P / 4; ++h) {
-        const float4 f = *reinterpret_cast<const float4*>(&row[h * (T / 2) + which * 4]);
-        v[4 * h] = f.x, v[4 * h + 1] = f.y, v[4 * h + 2] = f.z, v[4 * h + 3] = f.w;
-    }
-}
 
 template <class E, int T, int P>
 __global__ __launch_bounds__(kThreads) void gemm_simt_kernel(Product p, int tiles_m, int tiles_n) {
@@ -68,32 +38,11 @@ __global__ __launch_bounds__(kThreads) void gemm_simt_kernel(Product p, int tile
         __syncthreads();  // the tile is whole
         fetch<T>(ra, a, !p.ta, row0, k0 + kDepth, p.m, k_end, pitch_a);
         fetch<T>(rb, b, p.tb, col0, k0 + kDepth, p.n, k_end, pitch_b);
-#pragma unroll
-        for (int kk = 0; kk < kDepth; ++kk) {
-            float va[P], vb[P];
-            pick<T>(va, s.a[kk], y);
-            pick<T>(vb, s.b[kk], x);
-            for (int i = 0; i < P; ++i)
-                for (int j = 0; j < P; ++j) acc[i][j] += va[i] * vb[j];
-        }
+        multiply_step(acc, s, y, x);
         __syncthreads();  // the tile is used up: the next step overwrites it
     }
 
-    const Epilogue e = of_split(p.out, blockIdx.y);
-#pragma unroll
-    for (int i = 0; i < P; ++i)
-#pragma unroll
-        for (int h = 0; h < P / 4; ++h) {
-            const std::int64_t row = row0 + i / 4 * (T / 2) + y * 4 + i % 4, col = col0 + h * (T / 2) + x * 4;
-            if (row >= e.m || col >= e.n) continue;
-            float v[4] = {acc[i][4 * h], acc[i][4 * h + 1], acc[i][4 * h + 2], acc[i][4 * h + 3]};
-            if (e.wide) {
-                emit_wide(e, row * e.n + col, col, v);
-                continue;
-            }
-            for (int j = 0; j < 4; ++j)
-                if (col + j < e.n) emit1(e, row * e.n + col + j, col + j, v[j]);
-        }
+    store_tile<T>(acc, of_split(p.out, blockIdx.y), row0, col0, y, x);
 }
 
 template <class E, int T, int P>

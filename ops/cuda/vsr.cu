@@ -1,21 +1,26 @@
-// The small steps of ops/vsr.cpp: one side of a pair spread over heads and slots, centred rows, softmax over slots.
+// The small steps of ops/vsr.cpp: one side of a pair spread over heads and slots, centred rows, and how regions mix a text's values.
 //
-//   spread_heads   y[(b,h,s), c] = x[begin[b] + s, c] in head h's columns, else 0
-//   center_rows    y = x - mean(x), scaled = gamma y
-//   slot_softmax   y[n,(h,s)] = softmax over the taken slots of head h; a lane per head
+//   spread_heads   y[(b,h,s), c] = x[begin[b] + s, c] in head h's columns, else 0; backwards each element comes from one place
+//   center_rows    y = x - mean(x)                            column_scale   y[n,c] = s[c] x[n,c]
+//   slot_mix       p = softmax over the taken slots of each head     rstd = 1 / sqrt(p G p^T / width + eps)     y = rstd p
+//      backward    w = -rstd^3 (p . dy) / width     dp = rstd dy + w p G     dscores = scale p (dp - sum over the head of p dp)
+//                  e = w / (2 rstd) p, so that y^T e, over a text's rows, is G's gradient
 //
-// Work split   a warp per row, lanes over its columns; slot_softmax's rows are short (64), its lanes take whole heads.
-// Traffic      each element is read and written once (center_rows reads twice, from L1). Two to six FLOPs an element.
+// Work split   a warp per row, lanes over its columns. slot_mix: a warp has four rows of one pair, so that an element of G is read once for four
+//              rows; for the softmax a lane has a (row, head).
+// Traffic      each element is read and written once (center_rows reads twice, from L1). slot_mix at 64 slots and heads: 256 bytes of scores and
+//              128 of y a row, 4 KB of G from L1 and 8.4 kFLOP; 196,608 rows are 75 MB (17 us), 0.8 GB from L1 (30 us), 30 us of FMAs.
 // Numerics     f32 inside, rounded at the store. Determinism: every element has one owner.
-// Limits       any size; f32 and bf16. A text has a prompt.
+// Limits       any size; f32 and bf16. A text has a prompt. slot_mix keeps 16 bytes a slot and head in shared memory (backward 32), of 8 warps.
+#include "ops/cuda/chip.h"
 #include "ops/cuda/kernel.h"
 
 namespace eng::cuda {
 namespace {
 
-constexpr int kThreads = kWarps * 32;
+constexpr int kThreads = kWarps * 32, kRows = 4;
 
-template <class T> __global__ void __launch_bounds__(kThreads) spread_heads_kernel(SpreadHeadsArgs a) {
+template <class T> __global__ void __launch_bounds__(kThreads) spread_heads_kernel(SpreadHeadsFwd a) {
     in_turn();
     const std::int64_t r = warp_row(), C = a.y.cols;
     if (r >= a.y.rows) return;
@@ -23,6 +28,19 @@ template <class T> __global__ void __launch_bounds__(kThreads) spread_heads_kern
     const bool taken = s < ptr<std::int32_t>(a.len)[seq];
     const T* x = taken ? row<T>(a.x, ptr<std::int32_t>(a.begin)[seq] + s) : nullptr;
     for_columns<1>(C, [&](std::int64_t c) { ptr<T>(a.y)[r * C + c] = taken && int(c) / D == h ? x[c] : T(0.f); });
+}
+
+template <class T> __global__ void __launch_bounds__(kThreads) spread_heads_back_kernel(SpreadHeadsBwd a) {
+    in_turn();
+    const int seq = int(warp_row() / a.slots), s = int(warp_row() % a.slots), C = int(a.dy.cols), D = C / a.heads;
+    if (seq >= a.begin.numel() || s >= ptr<std::int32_t>(a.len)[seq]) return;
+    const std::int64_t to = (ptr<std::int32_t>(a.begin)[seq] + s) * a.dx.cols;
+    const bool write = a.dx.mode == Mode::write;  // then the other columns too
+    for_columns<1>(write ? a.dx.cols : C, [&](std::int64_t i) {
+        const std::int64_t column = write ? i : a.first + i, c = column - a.first;
+        const bool inside = c >= 0 && c < C;
+        emit(a.dx, to + column, inside ? float(row<T>(a.dy, (std::int64_t(seq) * a.heads + c / D) * a.slots + s)[c]) : 0.f);
+    });
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) center_rows_kernel(CenterRowsArgs a) {
@@ -33,37 +51,145 @@ template <class T> __global__ void __launch_bounds__(kThreads) center_rows_kerne
     float sum = 0;
     for_columns<1>(C, [&](std::int64_t c) { sum += float(x[c]); });
     const float mean = warp_sum(sum) / float(C);
-    for_columns<1>(C, [&](std::int64_t c) {
-        const float y = float(x[c]) - mean;
-        emit(a.y, r * C + c, y);
-        emit(a.scaled, r * C + c, y * read_one(a.gamma, c));
-    });
+    for_columns<1>(C, [&](std::int64_t c) { emit(a.y, r * C + c, float(x[c]) - mean); });
 }
 
-template <class T> __global__ void __launch_bounds__(kThreads) slot_softmax_kernel(SlotSoftmaxArgs a) {
+template <class T> __global__ void __launch_bounds__(kThreads) column_scale_kernel(ColumnScaleArgs a) {
     in_turn();
-    const std::int64_t r = warp_row();
-    if (r >= a.x.rows) return;
-    for (int h = lane(); h < a.heads; h += 32) {
-        const float* x = row<float>(a.x, r) + std::int64_t(h) * a.slots;
-        T* y = row<T>(a.y, r) + std::int64_t(h) * a.slots;
-        float top = x[0], sum = 0;
-        for (int s = 1; s < a.len; ++s) top = fmaxf(top, x[s]);
-        for (int s = 0; s < a.len; ++s) sum += expf(float(a.scale) * (x[s] - top));
-        for (int s = 0; s < a.slots; ++s) y[s] = T(s < a.len ? expf(float(a.scale) * (x[s] - top)) / sum : 0.f);
+    const std::int64_t r = warp_row(), C = a.x.cols;
+    if (r < a.x.rows) for_columns<1>(C, [&](std::int64_t c) { emit(a.y, r * C + c, float(ptr<T>(a.s)[c]) * float(row<T>(a.x, r)[c])); });
+}
+
+// A warp's four rows of one pair; rows[i] < count exist. Of each slot their values lie side by side.
+struct Mix { int text, count; std::int64_t first; };
+PTX_INLINE Mix mix_of(const View& texts, int patches) {
+    const std::int64_t fours = (patches + kRows - 1) / kRows, i = warp_row(), pair = i / fours;
+    if (pair >= texts.numel()) return {0, 0, 0};
+    const int at = int(i % fours) * kRows;
+    return {ptr<std::int32_t>(texts)[pair], min(kRows, patches - at), pair * patches + at};
+}
+using Four = Vec<float, kRows>;
+template <class F> PTX_INLINE Four of_four(F&& f) {
+    Four v;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) v[r] = f(r);
+    return v;
+}
+template <class F> PTX_INLINE void for_rows(const Mix& m, F&& f) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+        if (r < m.count) f(r);
+}
+PTX_INLINE Four warp_sum(const Four& v) { return of_four([&](int r) { return cuda::warp_sum(v.e[r]); }); }
+// (p G)[j] of the four rows
+PTX_INLINE Four times_gram(const Four* p, const float* gram, int K, int j) {
+    Four u = {};
+#pragma unroll 8
+    for (int i = 0; i < K; ++i) {
+        const float g = gram[std::int64_t(i) * K + j];
+        const Four pi = p[i];
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) u[r] += pi.e[r] * g;
     }
+    return u;
+}
+
+template <class T> __global__ void __launch_bounds__(kThreads) slot_mix_kernel(SlotMixFwd a) {
+    in_turn();
+    GPU_DYN_SHARED(Four, smem);
+    const Mix m = mix_of(a.text, a.patches);
+    if (!m.count) return;
+    const int K = int(a.scores.cols), len = ptr<std::int32_t>(a.len)[m.text];
+    Four* p = smem + threadIdx.x / 32 * K;
+    for (int i = lane(); i < kRows * a.heads; i += 32) {
+        const int r = i / a.heads, first = i % a.heads * a.slots;
+        const float* x = row<float>(a.scores, m.first + min(r, m.count - 1)) + first;
+        float top = x[0], sum = 0;
+        for (int s = 1; s < len; ++s) top = fmaxf(top, x[s]);
+        for (int s = 0; s < len; ++s) sum += expf(float(a.scale) * (x[s] - top));
+        for (int s = 0; s < a.slots; ++s) p[first + s][r] = s < len ? expf(float(a.scale) * (x[s] - top)) / sum : 0.f;
+    }
+    __syncwarp();  // all heads have their probabilities
+    const float* gram = row<float>(a.gram, std::int64_t(m.text) * K);
+    Four square = {};
+    for (int j = lane(); j < K; j += 32) {
+        const Four u = times_gram(p, gram, K, j), pj = p[j];
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) square[r] += pj.e[r] * u.e[r];
+    }
+    square = warp_sum(square);
+    const Four rstd = of_four([&](int r) { return 1.f / sqrtf(square.e[r] / float(a.width) + float(a.eps)); });
+    for (int j = lane(); j < K; j += 32)
+        for_rows(m, [&](int r) { ptr<T>(a.y)[(m.first + r) * K + j] = T(rstd.e[r] * p[j].e[r]); });
+    for_rows(m, [&](int r) { if (lane() == r) ptr<float>(a.rstd)[m.first + r] = rstd.e[r]; });
+}
+
+template <class T> __global__ void __launch_bounds__(kThreads) slot_mix_back_kernel(SlotMixBwd a) {
+    in_turn();
+    GPU_DYN_SHARED(Four, smem);
+    const Mix m = mix_of(a.text, a.patches);
+    if (!m.count) return;
+    const int K = int(a.y.cols);
+    Four *p = smem + threadIdx.x / 32 * 2 * K, *d = p + K, along = {};  // probabilities; dy, then dp, then dscores
+    const auto of_row = [&](int r) { return m.first + min(r, m.count - 1); };
+    const Four rstd = of_four([&](int r) { return ptr<float>(a.rstd)[of_row(r)]; });
+    for (int j = lane(); j < K; j += 32) {
+        p[j] = of_four([&](int r) { return float(row<T>(a.y, of_row(r))[j]) / rstd.e[r]; });
+        d[j] = of_four([&](int r) { return float(row<T>(a.dy, of_row(r))[j]); });
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) along[r] += p[j].e[r] * d[j].e[r];
+    }
+    along = warp_sum(along);  // and every slot is there
+    __syncwarp();
+    const Four w = of_four([&](int r) { return -rstd.e[r] * rstd.e[r] * rstd.e[r] * along.e[r] / float(a.width); });
+    const float* gram = row<float>(a.gram, std::int64_t(m.text) * K);
+    for (int j = lane(); j < K; j += 32) {
+        const Four u = times_gram(p, gram, K, j);
+        d[j] = of_four([&](int r) { return rstd.e[r] * d[j].e[r] + w.e[r] * u.e[r]; });
+    }
+    __syncwarp();  // dp is complete
+    for (int i = lane(); i < kRows * a.heads; i += 32) {
+        const int r = i / a.heads, first = i % a.heads * a.slots;
+        float sum = 0;
+        for (int s = first; s < first + a.slots; ++s) sum += p[s].e[r] * d[s].e[r];
+        for (int s = first; s < first + a.slots; ++s) d[s][r] = float(a.scale) * p[s].e[r] * (d[s].e[r] - sum);
+    }
+    __syncwarp();  // so are the scores' gradients
+    for (int j = lane(); j < K; j += 32)
+        for_rows(m, [&](int r) {
+            emit(a.dscores, (m.first + r) * K + j, d[j].e[r]);
+            emit(a.e, (m.first + r) * K + j, 0.5f * w.e[r] / rstd.e[r] * p[j].e[r]);
+        });
+}
+
+template <auto Kernel, class Args>
+void mix(const Args& a, std::int64_t slots, int kept) {
+    Launch l = warp_per_row(a.text.numel() * ceil_div(a.patches, kRows));
+    l.smem = std::size_t(kept * kWarps * slots) * sizeof(Four);
+    ENG_CHECK(l.smem <= chip().smem, "slot_mix", "of ", slots, " heads and slots does not fit into shared memory");
+    launch<Kernel>(l, a);
 }
 
 }  // namespace
 
-void spread_heads(const SpreadHeadsArgs& a) {
+void spread_heads_forward(const SpreadHeadsFwd& a) {
     dispatch(a.x.dtype, "spread_heads", [&](auto tag) { launch<spread_heads_kernel<decltype(tag)>>(warp_per_row(a.y.rows), a); });
+}
+void spread_heads_backward(const SpreadHeadsBwd& a) {
+    if (a.dx.mode == Mode::skip) return;
+    dispatch(a.dy.dtype, "spread_heads", [&](auto tag) { launch<spread_heads_back_kernel<decltype(tag)>>(warp_per_row(a.begin.numel() * a.slots), a); });
 }
 void center_rows(const CenterRowsArgs& a) {
     dispatch(a.x.dtype, "center_rows", [&](auto tag) { launch<center_rows_kernel<decltype(tag)>>(warp_per_row(a.x.rows), a); });
 }
-void slot_softmax(const SlotSoftmaxArgs& a) {
-    dispatch(a.y.dtype, "slot_softmax", [&](auto tag) { launch<slot_softmax_kernel<decltype(tag)>>(warp_per_row(a.x.rows), a); });
+void column_scale(const ColumnScaleArgs& a) {
+    dispatch(a.x.dtype, "column_scale", [&](auto tag) { launch<column_scale_kernel<decltype(tag)>>(warp_per_row(a.x.rows), a); });
+}
+void slot_mix_forward(const SlotMixFwd& a) {
+    dispatch(a.y.dtype, "slot_mix", [&](auto tag) { mix<slot_mix_kernel<decltype(tag)>>(a, a.scores.cols, 1); });
+}
+void slot_mix_backward(const SlotMixBwd& a) {
+    dispatch(a.y.dtype, "slot_mix", [&](auto tag) { mix<slot_mix_back_kernel<decltype(tag)>>(a, a.y.cols, 2); });
 }
 
 }  // namespace eng::cuda
