@@ -67,7 +67,7 @@ void attention_tiled(const AttentionBwd& a);
 void attention_whole(const AttentionFwd& a);
 void attention_whole(const AttentionBwd& a);
 void attention_pairs(const AttentionBwd& a);
-bool pairs_fit(const AttentionSeqs& s);  // rows are shared, and the shorter side is short enough
+bool pairs_fit(const AttentionSeqs& s);  // rows are shared, and queries few enough
 
 // delta[o, h] = sum over the head's columns of dy y: what softmax's backward subtracts. [y.rows, heads] of f32.
 void attention_delta(const AttentionBwd& a, float* delta);

@@ -1,83 +1,55 @@
 #pragma once
-// What attention_backward_pairs.cu is made of: which rows a block owns, which sequences touch them, what lies where in shared
-// memory, and products of 16 long rows with 8 or 16 short ones (N = 1 or 2 times eight). Fragments as in attention_mma.h.
+// What attention_backward_pairs.cu is made of: which keys a block owns, which sequences touch them, what lies where in shared
+// memory, and products of 16 keys with 8 or 16 queries (N = 1 or 2 times eight). Fragments as in attention_mma.h.
 #include "ops/cuda/attention_mma.h"
+#include "ops/cuda/chosen.h"
 
 namespace eng::cuda {
 
-constexpr int kShort = 16;  // most rows of the short side
-constexpr int kLook = 4;    // sequences of the list that a thread looks at together
-// Most rows of the long side that a block owns. 208 rows (an image's 193) are 13 warps of 128 registers, which is too few for N = 2.
-template <bool KEYS, int N> constexpr int kMost = KEYS && N == 1 ? 208 : 192;
+constexpr int kShort = 16;  // most queries of a sequence
+// Most keys that a block owns. 208 (an image's 193) are 13 warps of 128 registers, which is too few for N = 2.
+template <int N> constexpr int kMost = N == 1 ? 208 : 192;
 
 struct PairPlan {
-    int rows;            // of the long side that a block owns
+    int rows;            // keys that a block owns
     int slots;           // blocks that a sequence can touch
-    int short_rows;      // of the longest sequence
+    int queries;         // of the longest sequence
     float scale;         // of scores, in powers of two
-    const float* delta;  // long keys only
-    float* partial;      // [sequence][slot][head][short row][dq 64, or dk 64 and dv 64]
+    const float* delta;
+    float* partial;      // [sequence][slot][head][query][dq 64]
 };
 
-// What a block owns of a sequence's long rows: its own rows from .. to-1. It is the sequence's slot-th block.
+// What a block owns of a sequence's keys: its own rows from .. to-1. It is the sequence's slot-th block.
 struct Part { int from, to, slot; };
-template <bool KEYS> PTX_INLINE int long_begin(const Seq& s) { return KEYS ? s.k : s.q; }
-template <bool KEYS> PTX_INLINE int long_rows(const Seq& s) { return KEYS ? s.nk : s.nq; }
-template <bool KEYS> PTX_INLINE int short_begin(const Seq& s) { return KEYS ? s.q : s.k; }
-template <bool KEYS> PTX_INLINE int short_rows(const Seq& s) { return KEYS ? s.nq : s.nk; }
-template <bool KEYS> PTX_INLINE Part part_of(const Seq& s, int first, int rows, int step) {
-    const int begin = long_begin<KEYS>(s);
-    return {max(0, begin - first), min(rows, begin + long_rows<KEYS>(s) - first), first / step - begin / step};
+PTX_INLINE Part part_of(const Seq& s, int first, int rows, int step) {
+    return {max(0, s.k - first), min(rows, s.k + s.nk - first), first / step - s.k / step};
 }
 PTX_INLINE int partial_at(const PairPlan& p, int sequence, int slot, int heads, int head, int row) {
-    return ((sequence * p.slots + slot) * heads + head) * p.short_rows + row;
+    return ((sequence * p.slots + slot) * heads + head) * p.queries + row;
 }
 
-// Calls use(list, n) with the sequences that touch rows first .. first+rows-1 of a side, some of them at a time, in order.
+// Calls use(list, n) with the sequences that touch rows first .. first+rows-1 of a side.
 template <int MOST, class F>
 PTX_INLINE void for_touching(const AttentionSeqs& s, bool keys, int first, int rows, F&& use) {
-    GPU_SHARED(list, int[kLook * MOST]);
-    GPU_SHARED(found, int[MOST / 32]);
-    const int total = int(s.q_begin.numel()), lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     const int *begin = ptr<int>(keys ? s.k_begin : s.q_begin), *len = ptr<int>(keys ? s.k_len : s.q_len);
-    for (int base = 0; base < total; base += kLook * int(blockDim.x)) {
-        const int mine = base + kLook * int(threadIdx.x);
-        unsigned touch = 0;
-#pragma unroll
-        for (int i = 0; i < kLook; ++i)
-            if (mine + i < total) {
-                const int from = begin[mine + i], to = from + len[mine + i];
-                touch |= unsigned(from < first + rows && to > first) << i;
-            }
-        int upto = __popc(touch);  // found by this lane and those before it
-        for (int d = 1; d < 32; d *= 2) {
-            const int before = __shfl_up_sync(kAllLanes, upto, d);
-            if (lane >= d) upto += before;
-        }
-        if (lane == 31) found[warp] = upto;
-        __syncthreads();  // every warp has counted, and is done with the list before
-        int at = upto - __popc(touch), n = 0;
-        for (int w = 0; w < warps; ++w) at += w < warp ? found[w] : 0, n += found[w];
-        for (; touch; touch &= touch - 1) list[at++] = mine + __ffs(int(touch)) - 1;
-        __syncthreads();  // the list is complete, and the counts are read
-        use(list, n);
-    }
+    for_chosen<MOST>(int(s.q_begin.numel()), [&](int i) {
+        const int from = begin[i], to = from + len[i];
+        return from < first + rows && to > first;
+    }, use);
 }
 
-// In shared memory: matrices of the block's rows, then of short rows for two sequences, blocks of ds and p, sums of queries.
-template <bool KEYS, int N>
+// In shared memory: k and v of the block, then q and dy of two sequences, blocks of ds, lse and delta of queries.
+template <int N>
 struct PairSmem {
-    static constexpr int kParts = KEYS ? 1 : 2, kStrips = 8 * N * kD;  // blocks: ds, and p where the short side wants it
+    static constexpr int kStrips = 8 * N * kD;
     bf16* begin;
     int padded;  // rows of the block, in whole strips
-    PTX_INLINE bf16* mine() const { return begin; }                                                        // k or q
-    PTX_INLINE bf16* second(int buffer) const { return begin + (1 + (KEYS ? 0 : buffer)) * padded * kD; }  // v, or dy of a sequence
-    PTX_INLINE bf16* shorts(int buffer, int which) const { return begin + (KEYS ? 2 : 3) * padded * kD + (2 * buffer + which) * kStrips; }  // q or k, dy or v
-    PTX_INLINE bf16* blocks(int part) const { return shorts(2, 0) + part * N * padded * 8; }               // [N][row][8]
-    PTX_INLINE float2* queries() const { return reinterpret_cast<float2*>(blocks(kParts)); }              // lse and delta of each query
-    static std::size_t bytes(int padded) {
-        return (std::size_t(padded) * ((KEYS ? 2 : 3) * kD + kParts * N * 8) + 4 * kStrips) * sizeof(bf16) + (KEYS ? 8 * N : padded) * sizeof(float2);
-    }
+    PTX_INLINE bf16* k() const { return begin; }
+    PTX_INLINE bf16* v() const { return begin + padded * kD; }
+    PTX_INLINE bf16* shorts(int buffer, int which) const { return begin + 2 * padded * kD + (2 * buffer + which) * kStrips; }  // q, dy
+    PTX_INLINE bf16* blocks() const { return shorts(2, 0); }                                                                  // [N][row][8]
+    PTX_INLINE float2* queries() const { return reinterpret_cast<float2*>(blocks() + N * padded * 8); }
+    static std::size_t bytes(int padded) { return (std::size_t(padded) * (2 * kD + N * 8) + 4 * kStrips) * sizeof(bf16) + 8 * N * sizeof(float2); }
 };
 
 // Rows from .. to-1 of a tile of `total` rows, whose row 0 is row `at` of the matrix (and may be none); the others are zero.
