@@ -96,7 +96,7 @@ __global__ __launch_bounds__(kThreads, 1) void forward_any_kernel(AttentionFwd a
 }
 
 template <class T>
-__global__ __launch_bounds__(kThreads, 1) void dq_any_kernel(AttentionBwd a, const float* __restrict__ delta) {
+__global__ __launch_bounds__(kThreads, 1) void dq_any_kernel(AttentionBwd a, const float* delta) {
     in_turn();
     GPU_DYN_SHARED(float, base);
     const Layout l = Layout::of(int(a.q.cols) / a.heads, base);
@@ -135,7 +135,7 @@ __global__ __launch_bounds__(kThreads, 1) void dq_any_kernel(AttentionBwd a, con
 }
 
 template <class T>
-__global__ __launch_bounds__(kThreads, 1) void dkdv_any_kernel(AttentionBwd a, const float* __restrict__ delta) {
+__global__ __launch_bounds__(kThreads, 1) void dkdv_any_kernel(AttentionBwd a, const float* delta) {
     in_turn();
     GPU_DYN_SHARED(float, base);
     const Layout l = Layout::of(int(a.q.cols) / a.heads, base);

@@ -53,7 +53,7 @@ PTX_INLINE void strip_arrives() {
 }
 PTX_INLINE bool touches(int i, int n) { return i + 15 >= 0 && i < n; }
 
-__global__ __launch_bounds__(kThreads, 2) void dq_tiled_kernel(AttentionBwd a, float scale, const float* __restrict__ delta_of) {
+__global__ __launch_bounds__(kThreads, 2) void dq_tiled_kernel(AttentionBwd a, float scale, const float* delta_of) {
     in_turn();
     GPU_DYN_SHARED(TiledSmem, m);
     const Place at = place_of<kTile>(blockIdx.x, a.heads, a.seqs.shared ? int(a.q.rows) : a.seqs.max_q);
@@ -102,7 +102,7 @@ __global__ __launch_bounds__(kThreads, 2) void dq_tiled_kernel(AttentionBwd a, f
     put_rows(a.dq, first, rows, at.head, dq, scale * kLn2, lane);
 }
 
-__global__ __launch_bounds__(kThreads, 2) void dkdv_tiled_kernel(AttentionBwd a, float scale, const float* __restrict__ delta_of) {
+__global__ __launch_bounds__(kThreads, 2) void dkdv_tiled_kernel(AttentionBwd a, float scale, const float* delta_of) {
     in_turn();
     GPU_DYN_SHARED(TiledSmem, m);
     const Place at = place_of<kTile>(blockIdx.x, a.heads, a.seqs.shared ? int(a.k.rows) : a.seqs.max_k);

@@ -13,7 +13,7 @@ namespace eng::cuda {
 namespace {
 
 template <int W>
-__global__ __launch_bounds__(256) void sum_splits_kernel(const float* __restrict__ partial, int splits, Epilogue e) {
+__global__ __launch_bounds__(256) void sum_splits_kernel(const float* partial, int splits, Epilogue e) {
     in_turn();
     const std::int64_t mn = e.m * e.n, i = (std::int64_t(blockIdx.x) * 256 + threadIdx.x) * W;
     if (i >= mn) return;

@@ -128,7 +128,8 @@ struct ColumnSums {
             const int k = warp % 4 * 4 + lane / 8 + 16 * i;
             add_to(v, a + k * 64 + (lane % 8 ^ k % 8) * 8, true, 0);
         }
-        __syncwarp();  // the warp has read the stage: its first lane may give it back
+        fence_proxy_async();  // what comes into the stage next comes through another proxy
+        __syncwarp();         // the warp has read the stage: its first lane may give it back
     }
     PTX_INLINE void store(const Units& units, const Units::Unit& unit, int warp, int lane) {
 #pragma unroll

@@ -34,6 +34,12 @@ template <auto Kernel> int ptx_version() {
     CUDA_CHECK(cudaFuncGetAttributes(&of, Kernel));
     return of.ptxVersion;
 }
+// Dynamic shared memory that nobody has to ask for: 48 KB less what the kernel has of its own.
+template <auto Kernel> std::size_t free_smem() {
+    cudaFuncAttributes of{};
+    CUDA_CHECK(cudaFuncGetAttributes(&of, Kernel));
+    return std::size_t(of.maxDynamicSharedSizeBytes);
+}
 // SCVD_EARLY_LAUNCH=0 launches each kernel in its turn, for finding out whose fault something is.
 template <auto Kernel> bool launches_early() {
     const char* asked = std::getenv("SCVD_EARLY_LAUNCH");
@@ -64,7 +70,7 @@ void launch(const Launch& cfg, Args&&... args) {
         cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke, sizeof invoke});
     });
 #else
-    static std::size_t allowed = 48 * 1024;  // more has to be asked for; how much there is depends on card and kernel
+    static std::size_t allowed = free_smem<Kernel>();  // more has to be asked for; how much there is depends on card and kernel
     if (cfg.smem > allowed) {
         CUDA_CHECK(cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(cfg.smem)));
         allowed = cfg.smem;
