@@ -102,7 +102,7 @@ struct Call {
 
 class Attention : public testing::Test {
 protected:
-    Arena host{std::size_t(1) << 32}, device{std::size_t(1) << 32, Device::cuda};
+    Arena host{std::size_t(1) << 32}, device{std::size_t(1) << 32, Device::cuda, true};  // red zones and NaN-filled fresh memory
 
     static double size(const std::vector<double>& v) {
         double m = 1e-3;

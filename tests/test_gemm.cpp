@@ -67,7 +67,7 @@ Numbers integers(std::size_t n, unsigned seed) {
 
 class Gemm : public testing::Test {
 protected:
-    Arena device{std::size_t(1) << 32, Device::cuda};
+    Arena device{std::size_t(1) << 32, Device::cuda, true};  // red zones and NaN-filled fresh memory
     int trials = 0;
 
     // The largest error of a trial in units of what rounding explains; 0 is exact.

@@ -37,7 +37,7 @@ Tensor on(Arena& arena, const Tensor& t) {
 
 class Parity : public testing::TestWithParam<Case> {
 protected:
-    Arena host{std::size_t(1) << 32}, device{std::size_t(1) << 32, Device::cuda};
+    Arena host{std::size_t(1) << 32}, device{std::size_t(1) << 32, Device::cuda, true};  // red zones and NaN-filled fresh memory
 
     std::vector<Tensor> inputs(DType t) {
         std::vector<Tensor> x;

@@ -11,9 +11,12 @@ struct Chip {
     std::size_t l2 = 0;    // bytes of the cache that all multiprocessors share
 };
 
+// So small that kernels go round more than once: the emulator's card, and for tests SCVD_SMALL_CARD=1 on a real one.
+constexpr int kFewSms = 2, kSmallL2 = 8 * 1024;
+
 inline const Chip& chip() {
 #if GPU_EMULATED
-    static const Chip c{2, 227 * 1024, true, 8 * 1024};  // so small that kernels go round more than once
+    static const Chip c{kFewSms, 227 * 1024, true, kSmallL2};
 #else
     static const Chip c = [] {
         int device = 0, sms = 0, smem = 0, major = 0, l2 = 0;
@@ -22,6 +25,8 @@ inline const Chip& chip() {
         CUDA_CHECK(cudaDeviceGetAttribute(&smem, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
         CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
         CUDA_CHECK(cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, device));
+        const char* small = std::getenv("SCVD_SMALL_CARD");
+        if (small && std::string_view(small) == "1") sms = kFewSms, l2 = kSmallL2;
         return Chip{sms, std::size_t(smem), major == 9, std::size_t(l2)};
     }();
 #endif

@@ -263,6 +263,13 @@ void __stcs(T* p, cuemu::Same<T> v) {
     *p = v;
 }
 
+namespace cuemu {
+// x rounded to so many significant bits: what an approximate instruction may give.
+inline float to_bits(float x, int significant) {
+    const unsigned half = 1u << (23 - significant);
+    return bits<float>((bits<unsigned>(x) + half) & ~(2 * half - 1));
+}
+}  // namespace cuemu
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 // A function's struct result that goes straight to memory is a store g++ does not announce to the access checker.
 #define __float2bfloat16(x) __nv_bfloat16(x)
