@@ -26,6 +26,7 @@ ARGS = {
     "quick_gelu_forward": struct("QuickGeluFwd", (View, "x"), (Out, "y")),
     "quick_gelu_backward": struct("QuickGeluBwd", (View, "dy x"), (Out, "dx")),
     "gemm": struct("Gemm", (View, "a b bias residual"), (Out, "c pre"), (C.c_bool, "ta tb gelu"), (View, "gate"), (Out, "sums act")),
+    "grouped_gemm": struct("GroupedGemm", (View, "a b a_at b_at c_at bias"), (Out, "c pre sums"), (C.c_int64, "members"), (C.c_int, "a_rows b_rows"), (C.c_bool, "ta tb gelu")),
     "layer_norm_forward": struct("LayerNormFwd", (View, "x gamma beta"), (Out, "y mean rstd"), (C.c_float, "eps")),
     "layer_norm_backward": struct("LayerNormBwd", (View, "dy x gamma mean rstd"), (Out, "dx dgamma dbeta")),
     "attention_forward": struct("AttentionFwd", (View, "q k v"), (Seqs, "seqs"), (Out, "y lse"), (C.c_int, "heads"), (C.c_double, "scale"), (C.c_bool, "causal")),

@@ -1,5 +1,5 @@
-"""Attention of the pair stage: every image of a group meets every text of it, so rows are shared and their gradients sum over pairs.
-VSR: image regions (long) look at prompts (short); TVL: prompts look at image regions. Peers: scaled_dot_product_attention on the
+"""TVL's attention: a text's prompts look at the regions of every image of its group, so rows are shared and their gradients
+sum over pairs. Peers: scaled_dot_product_attention on the
 group's sides expanded against each other, each back end by force; autograd sums the gradients of what was expanded."""
 import torch
 import torch.nn.functional as F
@@ -14,14 +14,13 @@ from rows_attention import BACKENDS
 class Pairs:
     """q [batch rows_q, C] and kv [batch rows_k, 2C] of groups of `group`; pair (image i, text t) for every t of i's group, i by i."""
 
-    def __init__(self, long_queries, batch, group, regions, prompts, heads, width, device):
+    def __init__(self, batch, group, regions, prompts, heads, width, device):
         self.B, self.G, self.H, self.C = batch, group, heads, heads * width
-        self.nq, self.nk = (regions, prompts) if long_queries else (prompts, regions)
+        self.nq, self.nk = prompts, regions
         images = [i for i in range(batch) for _ in range(group)]
         texts = [i // group * group + t for i in range(batch) for t in range(group)]
-        q, k = (images, texts) if long_queries else (texts, images)
-        self.long_queries, pairs = long_queries, batch * group
-        lists = [[i * self.nq for i in q], [self.nq] * pairs, [p * self.nq for p in range(pairs)], [i * self.nk for i in k], [self.nk] * pairs]
+        pairs = batch * group
+        lists = [[t * self.nq for t in texts], [self.nq] * pairs, [p * self.nq for p in range(pairs)], [i * self.nk for i in images], [self.nk] * pairs]
         self.lists = [torch.tensor(x, dtype=torch.int32, device=device) for x in lists]  # kept: the views are but addresses
         self.seqs = Seqs(**dict(zip(("q_begin", "q_len", "o_begin", "k_begin", "k_len"), (view(t.view(-1, 1)) for t in self.lists))),
                          shared=True, max_q=self.nq, max_k=self.nk, k_rows=pairs * self.nk)
@@ -48,7 +47,7 @@ class Pairs:
             x = x.view(self.B // self.G, self.G, n, self.H, -1).transpose(2, 3)
             x = x.unsqueeze(2 if of_image else 1).expand(-1, self.G, self.G, -1, -1, -1)
             return x.reshape(self.B * self.G, self.H, n, -1)
-        return spread(q, self.nq, self.long_queries), spread(k, self.nk, not self.long_queries), spread(v, self.nk, not self.long_queries)
+        return spread(q, self.nq, False), spread(k, self.nk, True), spread(v, self.nk, True)
 
     def packed(self, y):
         return y.transpose(1, 2).reshape(-1, self.C)
@@ -92,14 +91,14 @@ class Pairs:
         return cycle(runs), lambda: got if mode == "f" else [got[0], torch.cat(got[1:], 1)]
 
 
-def pairs_row(name, long_queries, batch, group, regions, prompts, heads, width, mode, device, **extra):
+def pairs_row(name, batch, group, regions, prompts, heads, width, mode, device, **extra):
     C, pairs = heads * width, batch * group
-    nq, nk = (regions, prompts) if long_queries else (prompts, regions)
+    nq, nk = prompts, regions
     sides = 2.0 * batch * C * (nq + 2 * nk)  # q, k, v once; as much for their gradients
     moved = sides + 2.0 * pairs * nq * C if mode == "f" else 2 * sides + 4.0 * pairs * nq * C
 
     def build(e):
-        p, results = Pairs(long_queries, batch, group, regions, prompts, heads, width, device), {}
+        p, results = Pairs(batch, group, regions, prompts, heads, width, device), {}
 
         def maker(name, which):
             def made():
