@@ -25,14 +25,17 @@ def join(x):
 
 
 def group_alike(score, labels, size):
-    """model/groups.cpp: cut the batch into groups that stage 1 takes for each other."""
-    left, groups = list(range(len(labels))), []
-    while left:
-        head = left[0]
-        rank = lambda j: (j != head and labels[j] == labels[head], -1e30 if j == head else -(score[head][j] + score[j][head]), j)
-        groups.append(sorted(left, key=rank)[:size])
-        left = [j for j in left if j not in groups[-1]]
-    return groups
+    """model/groups.cpp: cut the batch into groups that stage 1 takes for each other -> [groups, size]. Asks the host nothing: a step that waits
+    here would find the GPU idle behind it. score: cosines. The batch divides evenly."""
+    both, groups = score.double() + score.double().T, []
+    left = torch.ones_like(labels, dtype=torch.bool)
+    for _ in range(len(labels) // size):
+        head = left.byte().argmax(0, keepdim=True)  # the first that is left
+        worth = both.index_select(0, head)[0] - 10.0 * (labels == labels.index_select(0, head))  # the same person last
+        worth = worth.masked_fill(~left, float("-inf")).index_fill(0, head, float("inf"))
+        groups.append(worth.argsort(descending=True, stable=True)[:size])
+        left = left.index_fill(0, groups[-1], False)
+    return torch.stack(groups)
 
 
 class SelfAttention(nn.Module):
@@ -89,14 +92,15 @@ class Visual(nn.Module):
         patch, stride, d, layers, heads = b["image"]
         h, w = b["size"]
         tokens = ((h - patch) // stride + 1) * ((w - patch) // stride + 1) + 1
+        for name, value in (("mean", MEAN), ("std", STD)):
+            self.register_buffer(name, torch.tensor(value), persistent=False)
         self.conv1 = nn.Conv2d(3, d, patch, stride, bias=False)
         self.class_embedding, self.positional_embedding = nn.Parameter(torch.empty(d)), nn.Parameter(torch.empty(tokens, d))
         self.ln_pre, self.transformer, self.ln_post = nn.LayerNorm(d), Transformer(d, layers, heads, False), nn.LayerNorm(d)
         self.proj = nn.Parameter(torch.empty(d, b["embed"]))
 
     def forward(self, pixels):
-        mean, std = (torch.tensor(v, device=pixels.device) for v in (MEAN, STD))
-        x = ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous().to(self.conv1.weight.dtype)
+        x = ((pixels.float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2).contiguous().to(self.conv1.weight.dtype)
         x = self.conv1(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], 1) + self.positional_embedding
         return self.ln_post(self.transformer(self.ln_pre(x))) @ self.proj
@@ -182,8 +186,8 @@ class Twin(nn.Module):
         mask = torch.zeros(B * P, dtype=torch.bool, device=device)
         mask[self.where] = True
         self.mask = mask.view(B, P)
-        labels = torch.tensor(b["labels"], device=device)
-        self.match = (labels[:, None] == labels[None, :]).float()
+        self.labels = torch.tensor(b["labels"], device=device)
+        self.match = (self.labels[:, None] == self.labels[None, :]).float()
 
     def load(self, weights):
         """Our checkpoint's tensors; every name must be there and no other."""
@@ -235,12 +239,10 @@ class Twin(nn.Module):
         kv, vq = self.interaction.image_side(tokens)
         tq, other = self.interaction.text_side(e, self.mask)
         size = B if b["pairs"] == "all" else min(B, int(b["pairs"].split(":")[1]) + 1)
-        score = (F.normalize(v, dim=1) @ F.normalize(t, dim=1).T).detach().double().tolist()
-        groups = group_alike(score, b["labels"], size)
-        g = torch.tensor(groups, device=v.device)  # the batch divides evenly
+        g = group_alike((F.normalize(v, dim=1) @ F.normalize(t, dim=1).T).detach(), self.labels, size)
         i, j = g[:, :, None].expand(-1, -1, size).flatten(), g[:, None, :].expand(-1, size, -1).flatten()
         pv, pt = self.interaction(tq[j], kv[i], None if vq is None else vq[i], other[j], self.mask[j])
-        return total + self.pair_loss(pv.float(), pt.float(), len(groups), size)
+        return total + self.pair_loss(pv.float(), pt.float(), len(g), size)
 
     def compile_regions(self, mode):
         """torch.compile of what repeats: residual blocks and the pair stage."""
