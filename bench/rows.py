@@ -18,7 +18,6 @@ class Row:
     flops: float
     bytes: float            # each input read once, each output written once
     build: callable         # (Ours or None, device) -> Built, called when the row's turn comes
-    graph: bool = True
     extra: dict = field(default_factory=dict)
 
 
@@ -64,37 +63,52 @@ def errors(built):
 
 
 def ours_is_right(found, dtype_error):
-    peers = [e for n, e in found.items() if n != "ours"]
+    peers = [e for n, e in found.items() if n != "ours" and e < NEAR]
     return found.get("ours", 0) <= GATE * max(peers + [dtype_error])
 
 
-def run_rows(rows, engine, clock, write, only="*"):
-    """Checks and times every row whose id matches; one JSON object each, written at once. -> how many were wrong"""
+def matches(name, patterns):
+    """patterns: shell patterns with commas between; none matches nothing."""
+    return any(fnmatch.fnmatch(name, p) for p in patterns.split(","))
+
+
+def run_row(row, engine, clock, twice):
+    """Checks and times one row -> its line. twice: one implementation is timed a second time, for the noise floor."""
+    line = {"type": "row", "id": row.id, "shape": row.shape, "flops": row.flops, "bytes": row.bytes, **row.extra}
+    try:
+        with clock.on_stream():
+            built = row.build(engine)
+            line["lacking"] = getattr(built, "lacking", {})
+            line["err"] = errors(built)
+            clock.wait()
+        line["right"] = ours_is_right(line["err"], 5e-5 if row.extra.get("dtype") == "f32" else 1.7e-3)  # a loss of scores up to 20: 20 x 20 roundings of f32 | one rounding to bf16
+        line["lacking"] |= {n: f"wrong by {e:.1e}" for n, e in line["err"].items() if n != "ours" and not e < NEAR}  # such a peer is none
+        if line["right"] or line["err"]["ours"] < NEAR:
+            variants = {n: f for n, f in built.variants.items() if n not in line["lacking"]}
+            if twice:
+                name = next(iter(variants))
+                variants[name + " again"] = variants[name]
+            built.before()
+            line["ms"], line["how"] = clock.compare(variants, built.sets)
+    except Exception as e:
+        line["failed"] = f"{type(e).__name__}: {e}"[:400]
+    return line
+
+
+def run_rows(rows, engine, clock, write):
+    """Checks and times every row; one JSON object each, written at once. -> how many were wrong, or could not be told"""
     wrong = 0
-    for number, row in enumerate(r for r in rows if fnmatch.fnmatch(r.id, only)):
-        line = {"type": "row", "id": row.id, "shape": row.shape, "flops": row.flops, "bytes": row.bytes, **row.extra}
-        try:
-            with clock.on_stream():
-                built = row.build(engine)
-                line["lacking"] = getattr(built, "lacking", {})
-                line["err"] = errors(built)
-                clock.wait()
-            line["right"] = ours_is_right(line["err"], 5e-5 if row.extra.get("dtype") == "f32" else 1.7e-3)  # a loss of scores up to 20: 20 x 20 roundings of f32 | one rounding to bf16
-            wrong += not line["right"]
-            if line["right"] or line["err"]["ours"] < NEAR:
-                variants = dict(built.variants)
-                if number % 10 == 0:  # the noise floor: one implementation twice
-                    name = next(iter(variants))
-                    variants[name + " again"] = variants[name]
-                built.before()
-                line["ms"], line["how"] = clock.compare(variants, built.sets, row.graph)
-        except Exception as e:
-            line["failed"] = f"{type(e).__name__}: {e}"[:400]
-            wrong += 1
+    for number, row in enumerate(rows):
+        line = run_row(row, engine, clock, number % 10 == 0)
+        wrong += "failed" in line or not line["right"]
         write(line)
-        said = ", ".join(f"{n} {s['median']:.4f}" for n, s in line.get("ms", {}).items())
-        print(f"{row.id:<44} {said or line.get('failed', 'WRONG: ' + str(line.get('err')))}", file=sys.stderr, flush=True)
-        built = None
+        said = ", ".join(f"{n} {s['median']:.4f}" for n, s in line.get("ms", {}).items()) or line.get("failed") or f"WRONG: {line.get('err')}"
+        print(f"{row.id:<44} {said}{', not as a graph' if line.get('how', '').startswith('stream') else ''}", file=sys.stderr, flush=True)
+        if why := clock.lost():
+            left = [r.id for r in rows[number + 1:]]
+            write({"type": "stopped", "id": row.id, "failed": why, "not_run": left})
+            print(f"bench: {row.id} has faulted, and this process has lost its GPU with it ({why}): {len(left)} rows were not run", file=sys.stderr, flush=True)
+            return wrong + len(left)
         if clock.device == "cuda":
             torch.cuda.empty_cache()
     return wrong

@@ -149,7 +149,7 @@ def loss_row(name, rows, cols, kind, device, **extra):
 
 def adamw_row(name, sizes, device, **extra):
     """One update with the gradient's norm and the bf16 copy that kernels read; nobody clears gradients that the next step overwrites. `sizes`: elements of
-    each parameter; ours walks them as one flat buffer, PyTorch as a list."""
+    each parameter; ours walks them as one flat buffer, PyTorch as a list, which counts its steps on the device so that a graph can hold them."""
     def build(e):
         total = sum(sizes)
         flat = {k: torch.randn(total, device=device) * s for k, s in (("w", 0.02), ("g", 0.01), ("m", 1e-3))}
@@ -172,10 +172,10 @@ def adamw_row(name, sizes, device, **extra):
         def torch_(**how):
             params = [torch.nn.Parameter(p) for p in start["w"].clone().split(sizes)]
             grads, shadow = start["g"].clone().split(sizes), [p.bfloat16() for p in start["w"].split(sizes)]
-            opt = torch.optim.AdamW(params, lr=1e-4, betas=(b1, b2), eps=eps, weight_decay=0.05, **how)
+            opt = torch.optim.AdamW(params, lr=1e-4, betas=(b1, b2), eps=eps, weight_decay=0.05, capturable=device == "cuda", **how)
             for p, g, m, s in zip(params, grads, start["m"].clone().split(sizes), start["v"].clone().split(sizes)):
                 p.grad = g
-                opt.state[p] = {"step": torch.tensor(float(step - 1), device=device if how.get("fused") else "cpu"), "exp_avg": m, "exp_avg_sq": s}
+                opt.state[p] = {"step": torch.tensor(float(step - 1), device=device), "exp_avg": m, "exp_avg_sq": s}
 
             def run(i):
                 torch.nn.utils.get_total_norm([p.grad for p in params])
@@ -205,4 +205,4 @@ def adamw_row(name, sizes, device, **extra):
         b.lacking = lack
         return b
 
-    return Row(name, [sum(sizes), len(sizes)], 15.0 * sum(sizes), 34.0 * sum(sizes), build, graph=False, extra={"dtype": "f32", **extra})
+    return Row(name, [sum(sizes), len(sizes)], 15.0 * sum(sizes), 34.0 * sum(sizes), build, extra={"dtype": "f32", **extra})

@@ -29,13 +29,23 @@ def patches_row(name, images, H, W, patch, device, **extra):
         def cut(x):  # [B,3,H,W] -> rows in the order of conv1.weight
             return x.unfold(2, patch, patch).unfold(3, patch, patch).permute(0, 2, 3, 1, 4, 5).reshape(B * P, C)
 
+        mean, std = (torch.tensor(v, device=device) for v in (MEAN, STD))
+        nothing = torch.zeros(1, 1, 1, device=device)
+
         def torchvision(augmented):
-            from torchvision.transforms import v2
-            steps = [v2.RandomHorizontalFlip(0.5), v2.Pad(10), v2.RandomCrop((H, W))] if augmented else []
-            steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
-            steps += [v2.RandomErasing(1.0, scale=(0.02, 0.4))] if augmented else []
-            t = v2.Compose(steps)
-            return lambda i: got.__setitem__(slice(None), [cut(t(sets[i % n].permute(0, 3, 1, 2))).bfloat16()])
+            """v2.Normalize and v2.RandomErasing bring their constants from the host in every call, which waits for the GPU and cannot be
+            captured: here the same functions have them on the GPU."""
+            from torchvision.transforms import RandomErasing, v2
+            draw = [v2.RandomHorizontalFlip(0.5), v2.Pad(10), v2.RandomCrop((H, W))] if augmented else []
+            prepare = v2.Compose(draw + [v2.ToDtype(torch.float32, scale=True)])
+
+            def run(i):
+                x = v2.functional.normalize_image(prepare(sets[i % n].permute(0, 3, 1, 2)), mean, std, inplace=True)
+                if augmented:
+                    top, left, h, w, _ = RandomErasing.get_params(x, (0.02, 0.4), (0.3, 3.3), [0.0])
+                    x = v2.functional.erase_image(x, top, left, h, w, nothing, inplace=True)
+                got[:] = [cut(x).bfloat16()]
+            return run
 
         def reference():
             x = sets[0].permute(0, 3, 1, 2).double() / 255

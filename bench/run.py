@@ -5,10 +5,11 @@
     bench/run.py step                    whole training steps against the same model in PyTorch (bench/twin.py)
     bench/peers.py kernels|step          the peers alone; needs no library of ours, except for cuBLASLt
 
-    --device cuda|cpu  --size full|tiny  --batches 128,64,256  --only 'gemm.v.*'  --samples 30  --lib build/libscvd_bench.so
+    --device cuda|cpu  --size full|tiny  --batches 128,64,256  --only 'gemm.v.*,ln.*'  --skip 'gemm.t.*'  --samples 30  --lib build/libscvd_bench.so
     --out FILE         default bench/results/<date>-<commit>-<machine>.jsonl; a line per row, written at once
 
-bench/table.py makes the tables of docs/performance.md from such a file. Exit: 0, or 1 when a row was wrong or failed."""
+bench/table.py makes the tables of docs/performance.md from such a file. A kernel that faults ends its process's use of the GPU: what was to
+follow is named in the record and not run. Exit: 0, or 1 when something was wrong, failed or was not run."""
 import argparse
 import datetime
 import json
@@ -70,11 +71,12 @@ def main(peers_only=False):
     a.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     a.add_argument("--size", default="full", choices=["full", "tiny"])
     a.add_argument("--batches", default="128,64,256")
-    a.add_argument("--only", default="*")
+    a.add_argument("--only", default="*", help="rows of kernels: shell patterns, with commas between")
+    a.add_argument("--skip", default="", help="rows to leave out, likewise")
     a.add_argument("--samples", type=int, default=30)
     a.add_argument("--lib", default=str(sources.ROOT / "build" / "libscvd_bench.so"))
     a.add_argument("--preset", default="vit-b16", help="of step")
-    a.add_argument("--compile", default="default,reduce-overhead,max-autotune", help="modes of torch.compile that step tries; empty: none")
+    a.add_argument("--compile", default="default,reduce-overhead", help="modes of torch.compile that step tries, max-autotune among them (minutes); empty: none")
     a.add_argument("--out", default="")
     o = a.parse_args()
     if o.device == "cuda" and not torch.cuda.is_available():
@@ -100,8 +102,9 @@ def main(peers_only=False):
         batches = [int(b) for b in o.batches.split(",")]
         if o.what == "kernels":
             torch.backends.cuda.matmul.allow_tf32 = False
-            write({"type": "ceilings", **timing.ceilings(clock), "clocks": clocks()})
-            wrong = rows.run_rows(catalogue.rows(o.size, batches, o.device), engine, clock, write, o.only)
+            write({"type": "ceilings", **timing.ceilings(clock, o.device == "cuda" and o.size == "full"), "clocks": clocks()})
+            chosen = [r for r in catalogue.rows(o.size, batches, o.device) if rows.matches(r.id, o.only) and not rows.matches(r.id, o.skip)]
+            wrong = rows.run_rows(chosen, engine, clock, write)
         else:
             import steps
             wrong = steps.run(o.preset, batches, engine, clock, write, [m for m in o.compile.split(",") if m])

@@ -9,16 +9,25 @@ import time
 import torch
 
 COLD_BYTES = 180e6  # three times an H200's L2
+MOST_CALLS = 4000   # of a batch
 
 
 class Clock:
     def __init__(self, device, stream=None, samples=30, least_ms=2.0):
         self.device, self.samples, self.least_ms = device, samples, least_ms
         self.stream = stream or (torch.cuda.Stream() if device == "cuda" else None)
+        self.void = []  # graphs that could not be captured
 
     def wait(self):
         if self.device == "cuda":
             torch.cuda.synchronize()
+
+    def lost(self):
+        """Why this process can compute nothing more on its GPU, or nothing: a kernel's fault ends the context that it ran in."""
+        try:
+            self.wait()
+        except Exception as e:
+            return f"{type(e).__name__}: {e}".splitlines()[0]
 
     def on_stream(self):
         return torch.cuda.stream(self.stream) if self.device == "cuda" else _Nothing()
@@ -36,42 +45,63 @@ class Clock:
         end.synchronize()
         return begin.elapsed_time(end)
 
-    def _batch(self, run, calls, graph):
+    def _many(self, run, calls):
         def many():
             for i in range(calls):
                 run(i)
+        return many
 
-        if not graph:
-            return many
+    def _captured(self, run, calls):
         g = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(g, stream=self.stream):
-            many()
+        try:
+            with torch.cuda.graph(g, stream=self.stream):
+                self._many(run, calls)()
+        except Exception:
+            self._after_failed_capture(g)
+            raise
         return g.replay
 
-    def compare(self, variants, sets=1, graph=True):
+    def _after_failed_capture(self, g):
+        """PyTorch (2.11, and before) throws where the capture ends and leaves the rest undone: its random numbers stay as if captured, so that every
+        later draw throws, until a capture ends well; its allocator still asks the graph whose memory is whose."""
+        self.void.append(g)
+        torch.cuda.synchronize()
+        x, good = torch.zeros(1, device="cuda"), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(good, stream=self.stream):
+            x.add_(1)
+
+    def _first_count(self, run, sets):
+        """Calls for a batch, from calls one by one."""
+        for i in range(3):
+            run(i)
+        self.wait()
+        one = max(min(self.once(lambda: run(0)) for _ in range(3)), 1e-4)
+        return whole_rounds(min(MOST_CALLS, int(self.least_ms / one) + 1), sets)
+
+    def _graph(self, run, calls, sets):
+        """(replay, calls in it). The first count is of calls that wait for the host: short ones are faster in a graph, and so more are needed."""
+        replay = self._captured(run, calls)
+        replay()
+        ms = min(self.once(replay) for _ in range(2))
+        if ms < self.least_ms and calls < MOST_CALLS:
+            calls = whole_rounds(min(MOST_CALLS, int(calls * 1.1 * self.least_ms / max(ms, 1e-3)) + 1), sets)
+            replay = self._captured(run, calls)
+        return replay, calls
+
+    def _batches(self, variants, sets):
+        """({name: (batch, calls in it)}, how)"""
+        calls, how = {name: self._first_count(run, sets) for name, run in variants.items()}, "wall clock"
+        if self.device == "cuda":
+            try:
+                return {name: self._graph(run, calls[name], sets) for name, run in variants.items()}, "graph"
+            except Exception as error:  # what cannot be captured: nobody's calls of this row are
+                how = f"stream ({type(error).__name__} while capturing)"
+        return {name: (self._many(run, calls[name]), calls[name]) for name, run in variants.items()}, how
+
+    def compare(self, variants, sets=1):
         """variants: {name: f(i)}, i counts calls and chooses the copy of the inputs. -> ({name: stats in ms per call}, how)"""
         with self.on_stream():
-            calls = {}
-            for name, run in variants.items():
-                for i in range(3):
-                    run(i)
-                self.wait()
-                one = max(min(self.once(lambda: run(0)) for _ in range(3)), 1e-4)
-                calls[name] = max(1, min(2000, int(self.least_ms / one) + 1))
-            n = max(max(calls.values()) if self.device == "cuda" else 1, sets)
-            how = "stream" if self.device == "cuda" else "wall clock"
-            if self.device == "cpu":
-                batches = {name: (self._batch(run, calls[name], False), calls[name]) for name, run in variants.items()}
-            else:
-                batches = None
-                if graph:
-                    try:
-                        batches = {name: (self._batch(run, n, True), n) for name, run in variants.items()}
-                        how = "graph"
-                    except Exception as error:  # what cannot be captured: nobody's calls of this row are
-                        how = f"stream ({type(error).__name__} while capturing)"
-                        torch.cuda.synchronize()
-                batches = batches or {name: (self._batch(run, n, False), n) for name, run in variants.items()}
+            batches, how = self._batches(variants, sets)
             ms = {name: [] for name in variants}
             for batch, _ in batches.values():
                 batch()
@@ -113,6 +143,11 @@ def stats(ms):
     return {"median": statistics.median(ms), "min": min(ms), "iqr": q[2] - q[0], "n": len(ms)}
 
 
+def whole_rounds(calls, sets):
+    """At least so many calls, each copy of the inputs as often as any other."""
+    return calls + -calls % sets
+
+
 def copies(bytes_per_set, device):
     """How many copies of a row's tensors are more than the caches hold."""
     if device == "cpu":
@@ -127,9 +162,8 @@ def error(result, reference):
     return e if e == e else float("inf")
 
 
-def ceilings(clock):
-    """This run's own limits: bytes a second of a large copy (read + written), FLOP/s of an 8192^3 bf16 product."""
-    big = clock.device == "cuda"
+def ceilings(clock, big):
+    """This run's own limits: bytes a second of a large copy (read + written), FLOP/s of an 8192^3 bf16 product (not big: of small ones)."""
     n, m = (1 << 29, 8192) if big else (1 << 23, 512)
     a = torch.randn(n, device=clock.device, dtype=torch.bfloat16)
     b = torch.empty_like(a)
