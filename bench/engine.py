@@ -2,7 +2,6 @@
 stream, and its whole training step."""
 import ctypes as C
 import os
-import tempfile
 
 import torch
 
@@ -109,10 +108,8 @@ class Step:
     def close(self):
         self.e.check(self.e.lib.scvd_step_close(self.h))
 
-    def dump(self, folder=None):
-        folder = folder or tempfile.mkdtemp(prefix="scvd-step-")
+    def dump(self, folder):
         self.e.check(self.e.lib.scvd_step_dump(self.h, folder.encode()))
-        return folder
 
     def backward(self):
         loss = C.c_double()

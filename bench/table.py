@@ -18,7 +18,7 @@ import machine
 import sources
 
 HERE = Path(__file__).resolve().parent
-NOT_MEASURED = "not measured"
+NOT_MEASURED, WRONG = "not measured", "WRONG"
 
 
 def read(paths):
@@ -38,7 +38,8 @@ def read(paths):
             if line["type"] == "ceilings":
                 head["ceilings"] = line
             lines.append(line | {"run": head, "file": str(path)})
-    return lines
+    last = {(id(l["run"]), l["id"]): l for l in lines if l["type"] == "step"}  # a step's line grows: the last one counts
+    return [l for l in lines if l["type"] != "step" or l is last[id(l["run"]), l["id"]]]
 
 
 def stale(lines):
@@ -64,18 +65,21 @@ def best(ms, patterns):
 
 
 def judge_kernels(lines, goals):
-    """One result per goal: dict with ratios, or None in place of what was not measured."""
+    """One result per goal: dict with ratios, or None in place of what was not measured. What is wrong has no time that counts."""
     for goal in goals["kernels"]:
         rows = [l for l in lines if l["type"] == "row" and "ours" in l.get("ms", {}) and any(fnmatch.fnmatch(l["id"], p) for p in goal["rows"])]
-        ratios = {l["id"]: best(l["ms"], goal["peers"])[1] / l["ms"]["ours"]["median"] for l in rows if best(l["ms"], goal["peers"])[1]}
+        wrong = [l for l in rows if l.get("right") is False]
+        ratios = {l["id"]: best(l["ms"], goal["peers"])[1] / l["ms"]["ours"]["median"] for l in rows if l not in wrong and best(l["ms"], goal["peers"])[1]}
         result = {"goal": goal, "ratios": ratios, "verdict": NOT_MEASURED, "geomean": None, "min": None, "frac": None}
         if ratios:
             result["geomean"] = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
             result["min"] = min(ratios.values())
-            fracs = [floor_ms(l) / l["ms"]["ours"]["median"] for l in rows if floor_ms(l)]
+            fracs = [floor_ms(l) / l["ms"]["ours"]["median"] for l in rows if l not in wrong and floor_ms(l)]
             result["frac"] = min(fracs, default=None)
             met = lambda level: all(result[k] >= v * (1 - goals["noise"]) for k, v in goal[level].items())
             result["verdict"] = "ahead" if met("ahead") else "must" if met("must") else "UNDER"
+        if wrong:
+            result["verdict"] = WRONG
         yield result
 
 
@@ -101,26 +105,27 @@ def row_table(lines):
         ours, floor = l["ms"].get("ours", {}).get("median"), floor_ms(l)
         peer, p = best({n: v for n, v in l["ms"].items() if n != "ours"}, ["*"])
         us = lambda v: "-" if v is None else f"{1e3 * v:.1f}"
-        out.append(f"| {l['id']} | {' x '.join(map(str, l['shape']))} | {us(ours)} | {us(p)} ({peer}) | {f'{p / ours:.2f}' if ours and p else '-'} | {us(floor)} | "
+        ratio = WRONG if l.get("right") is False else f"{p / ours:.2f}" if ours and p else "-"
+        out.append(f"| {l['id']} | {' x '.join(map(str, l['shape']))} | {us(ours)} | {us(p)} ({peer}) | {ratio} | {us(floor)} | "
                    f"{f'{floor / ours:.2f}' if ours and floor else '-'} | {l['err'].get('ours', 0):.1e} / {l['err'].get(peer, 0):.1e} |")
     return "\n".join(out)
 
 
 def step_results(lines, goals):
-    """(batch, what, measured or None, must, ahead, higher is better) of whole steps."""
+    """(batch, what, measured, must, ahead, higher is better) of whole steps. measured: None, or WRONG for a step that is not the twin's."""
     g = goals["step"]
     c = count.preset(g["preset"])
     for B in (64, 128, 256):
         line = next((l for l in lines if l["type"] == "step" and l["B"] == B and l["preset"] == g["preset"]), None)
-        ours = line and line.get("ours")
+        ours, wrong = line and line.get("ours"), line and line.get("right") is False
         ceilings = next((l["run"]["ceilings"] for l in lines if "ceilings" in l["run"]), {"bf16_TFLOPs": 788, "copy_TBps": 4.3})
         floor = 1e3 * count.floor(count.training_step(c, B).calls, 1e12 * ceilings["bf16_TFLOPs"], 1e12 * ceilings["copy_TBps"])
-        yield B, f"of the floor ({floor:.1f} ms)", ours and floor / ours["ms"]["median"], g["of_floor"]["must"], g["of_floor"]["ahead"], True
+        yield B, f"of the floor ({floor:.1f} ms)", WRONG if wrong else ours and floor / ours["ms"]["median"], g["of_floor"]["must"], g["of_floor"]["ahead"], True
         for what, unit in (("ratio", "ms"), ("memory", "GB")):
             for peer, goal in g[what].items():
                 have = [p for n, p in (line or {}).get("peers", {}).items() if fnmatch.fnmatch(n, peer)]
-                value = None
-                if ours and have:
+                value = WRONG if wrong else None
+                if ours and have and not wrong:
                     value = (min(p["ms"]["median"] for p in have) / ours["ms"]["median"] if what == "ratio" else ours["peak_GB"] / min(p["peak_GB"] for p in have))
                 yield B, f"{'times faster than' if what == 'ratio' else 'memory beside'} {peer}", value, goal["must"], goal["ahead"], what == "ratio"
 
@@ -130,8 +135,8 @@ def step_table(lines, goals):
     for B, what, value, must, ahead, up in step_results(lines, goals):
         sign = ">=" if up else "<="
         met = lambda level: value >= level if up else value <= level
-        verdict = NOT_MEASURED if value is None else "ahead" if met(ahead) else "must" if met(must) else "UNDER"
-        out.append(f"| {B} | {what} | {sign} {must:g} | {sign} {ahead:g} | {'-' if value is None else f'{value:.2f}'} | {verdict} |")
+        verdict = NOT_MEASURED if value is None else WRONG if value == WRONG else "ahead" if met(ahead) else "must" if met(must) else "UNDER"
+        out.append(f"| {B} | {what} | {sign} {must:g} | {sign} {ahead:g} | {f'{value:.2f}' if isinstance(value, float) else '-'} | {verdict} |")
     return "\n".join(out)
 
 
@@ -226,7 +231,7 @@ def main():
     print(kernel_table(lines, goals), row_table(lines), step_table(lines, goals), sep="\n\n")
     wrong = [l for l in lines if l.get("right") is False or "failed" in l]
     under = [r["goal"]["name"] for r in judge_kernels(lines, goals) if r["verdict"] == "UNDER"]
-    under += [f"step, batch {B}: {what}" for B, what, value, must, _, up in step_results(lines, goals) if value is not None and (value < must if up else value > must)]
+    under += [f"step, batch {B}: {what}" for B, what, value, must, _, up in step_results(lines, goals) if isinstance(value, float) and (value < must if up else value > must)]
     for l in wrong:
         print(f"WRONG: {l.get('id', l['type'])}: {l.get('failed') or l.get('err') or l}")
     for name in under:

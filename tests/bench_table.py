@@ -52,6 +52,9 @@ code, text = run([head(), ceilings, *good, row("attn.v.b.B64", 1.0, 1.1, "sdpa_f
 expect(code == 1 and "UNDER MUST: attention backward, 193 x 64" in text, f"1.1 is under 1.3: {code} {text}")
 code, text = run([head(), ceilings, row("gemm.square.f", 1.0, 2.0, right=False)])
 expect(code == 1 and "WRONG: gemm.square.f" in text, f"a wrong row cannot pass: {code}")
+expect("| - | WRONG |" in text and "2.00" not in text, f"the time of a wrong row counts for nothing: {text}")
+code, text = run([head(), ceilings, *good, {"type": "stopped", "id": "attn.v.f.B64", "failed": "illegal memory access", "not_run": ["adamw"]}])
+expect(code == 1 and "illegal memory access" in text, f"a run that lost its GPU cannot pass: {code} {text}")
 code, text = run([head(), ceilings, {"type": "row", "id": "adamw", "failed": "out of memory", "flops": 1, "bytes": 1, "shape": []}])
 expect(code == 1 and "out of memory" in text, f"a failed row cannot pass: {code}")
 
@@ -69,6 +72,10 @@ step = {"type": "step", "id": "step.vit-b16.B64", "preset": "vit-b16", "B": 64, 
 code, text = run([head("step"), step])
 expect(code == 1 and "memory beside" not in [l for l in text.splitlines() if "UNDER" in l][-1] and "of the floor" in text, f"a slow step is under: {text}")
 expect("| 64 | times faster than compile_* | >= 1.15 | >= 1.4 | 1.30 | must |" in text, f"the best compiled step counts: {text}")
+code, text = run([head("step"), step | {"peers": {}}, step])
+expect("times faster than compile_* | >= 1.15 | >= 1.4 | 1.30 | must |" in text, f"the last line of a step that grew counts: {text}")
+code, text = run([head("step"), {"type": "agreement", "right": False}, step | {"right": False}])
+expect(code == 1 and "WRONG: step.vit-b16.B64" in text and "| - | WRONG |" in text and "1.30" not in text, f"a step that is not the twin's counts for nothing: {text}")
 code, text = run([{"type": "row"}])
 expect(code != 0 and "does not begin with a run" in text, "a file without a header is no record")
 
