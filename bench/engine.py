@@ -66,34 +66,28 @@ class Engine:
         run.args = args
         return run
 
-    def cublaslt(self, **args):
-        """cuBLASLt's best of 16 for these GemmArgs: a function of nothing, or None where there is no cuBLASLt."""
+    def cublaslt(self, sets):
+        """cuBLASLt's best of 16 for a product, of which these GemmArgs are copies: a function of nothing for each, or None where there is no
+        cuBLASLt."""
         if not self.lt:
             return None
-        a, tried = ARGS["gemm"](**args), C.c_int(0)
-        peer = self.lib.peer_cublaslt_open(C.byref(a), C.byref(tried))
+        copies, tried = (ARGS["gemm"] * len(sets))(*(ARGS["gemm"](**args) for args in sets)), C.c_int(0)
+        peer = self.lib.peer_cublaslt_open(copies, len(sets), C.byref(tried))
         if not peer:
             self.check(1)
-        p, f, handle = C.byref(a), self.lib.peer_cublaslt_run, C.c_void_p(peer)
+        f, handle = self.lib.peer_cublaslt_run, C.c_void_p(peer)
 
-        def run():
-            if f(handle, p):
-                self.check(1)
+        def of(i):
+            p = C.byref(copies[i])
 
-        run.args, run.tried = args, tried.value
-        run.like = lambda **other: self._cublaslt_again(handle, other)
-        return run
+            def run():
+                if f(handle, p):
+                    self.check(1)
 
-    def _cublaslt_again(self, handle, args):  # the chosen way on other buffers of the same shapes
-        a, f = ARGS["gemm"](**args), self.lib.peer_cublaslt_run
-        p = C.byref(a)
+            run.args = sets[i]
+            return run
 
-        def run():
-            if f(handle, p):
-                self.check(1)
-
-        run.args = args
-        return run
+        return [of(i) for i in range(len(sets))]
 
 
 class Step:

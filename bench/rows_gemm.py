@@ -1,5 +1,6 @@
 """Matrix products of the model: forward, data gradient and weight gradient of every linear layer, plain and with their
-epilogues. Peers: cuBLASLt's best of 16 guesses (with one fused elementwise kernel where ours has an epilogue), F.linear."""
+epilogues. Peers: cuBLASLt's best of 16 guesses, with the epilogues that it has (bias, residual, bias gradient) and with one fused elementwise
+kernel (+1ew) for those that it lacks; PyTorch's products."""
 import torch
 import torch.nn.functional as F
 
@@ -82,8 +83,16 @@ class Product:
         s = self.sets[0]
         return [t for t in (s["c"], s["pre"] if self.kind == "f+bias+gelu2" else None, s.get("act"), s.get("bgrad")) if t is not None]
 
-    def plain(self, s, c=None, bias=True):  # GemmArgs without residual and activation
-        return dict(a=view(s["a"]), b=view(s["b"]), bias=view(self.bias if bias else None), c=out(s["c"] if c is None else c), pre=out(None), ta=self.ta, tb=self.tb)
+    def plain(self, s, c=None):  # GemmArgs without residual and activation
+        return dict(a=view(s["a"]), b=view(s["b"]), bias=view(self.bias), c=out(s["c"] if c is None else c), pre=out(None), ta=self.ta, tb=self.tb)
+
+    def args(self, s, c=None):  # with what cuBLASLt can add in its epilogue, as we can
+        args = self.plain(s, c)
+        if "res" in self.kind:
+            args["residual"] = view(s["res"])
+        if "bgrad" in s:
+            args["sums"] = out(s["bgrad"].view(1, -1))
+        return args
 
     def reference(self):
         s = self.sets[0]
@@ -106,17 +115,13 @@ class Product:
     def ours(self, e):
         runs = []
         for s in self.sets:
-            args = self.plain(s)
-            if "res" in self.kind:
-                args["residual"] = view(s["res"])
+            args = self.args(s)
             if self.kind == "f+bias+gelu2":
                 args.update(pre=out(s["pre"]), gelu=True)
             if "dgelu" in self.kind:
                 args["gate"] = view(s["pre"])
             if "act" in s:
                 args["act"] = out(s["act"])
-            if "bgrad" in s:
-                args["sums"] = out(s["bgrad"].view(1, -1))
             runs.append(e.kernel("gemm", **args))
         return cycle(runs)
 
@@ -137,11 +142,19 @@ class Product:
     def target(self, s):  # of the bare product
         return s["pre"] if self.kind == "f+bias+gelu2" else s["c"]
 
-    def lt(self, e):
-        if not e or not e.lt:
-            return None
-        first = e.cublaslt(**self.plain(self.sets[0], self.target(self.sets[0])))
-        return self.chained([first] + [first.like(**self.plain(s, self.target(s))) for s in self.sets[1:]])
+    def lts(self, e):
+        """{name: maker} of cuBLASLt's ways. Its bias gradient may not be offered for these types, or be slow: a sum beside it is another way."""
+        def way(args, chain):
+            def make():
+                products = e.cublaslt([args(s, self.target(s)) for s in self.sets]) if e else None
+                return products and (self.chained(products) if chain else cycle(products))
+            return make
+        s, ways = self.sets[0], {}
+        if not self.after(s) or "res" in s or "bgrad" in s:
+            ways["cublaslt_best16"] = way(self.args, False)
+        if self.after(s) and "res" not in s:
+            ways["cublaslt_best16+1ew"] = way(self.plain, True)
+        return ways
 
     def torch_(self):
         def product(s):
@@ -165,8 +178,7 @@ def gemm_row(name, kind, m, n, k, device, **extra):
     """c [m,n] from a of m x k and b of k x n, in the storage order that `kind` has in the model."""
     def build(e):
         p = Product(kind, m, n, k, device)
-        lt = "cublaslt_best16" + ("+1ew" if p.after(p.sets[0]) else "")
-        peers, lack = try_peers({lt: lambda: p.lt(e), "torch": p.torch_})
+        peers, lack = try_peers(p.lts(e) | {"torch": p.torch_})
         variants = ({"ours": p.ours(e)} if e and not e.peers_only else {}) | peers
         b = Built(variants, p.n, {v: p.results for v in variants}, p.reference, p.poison)
         b.lacking = lack
