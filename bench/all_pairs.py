@@ -60,18 +60,26 @@ def twin(folder, dtype, device):
         scores, seconds = score(Q, I)
     gap = (scores - f["scores"]).abs().max().item()
     pairs = Q * I
-    print(json.dumps({"engine": "torch " + torch.__version__, "scores_s": seconds, "pairs_per_s": pairs / seconds, "largest_difference": gap,
+    print(json.dumps({"engine": "torch " + torch.__version__, "queries": Q, "images": I, "scores_s": seconds, "pairs_per_s": pairs / seconds, "largest_difference": gap,
                       "all_pairs_s" if pairs == QUERIES * GALLERY else "all_pairs_s_extrapolated": QUERIES * GALLERY / pairs * seconds,
                       "peak_GB": torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else None}))
+
+
+def result(command):
+    """The JSON object that a program ends with; what it says on stderr is said here."""
+    r = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if r.returncode:
+        sys.exit(f"bench/all_pairs.py: {' '.join(command)} ended with {r.returncode}")
+    return json.loads(r.stdout.splitlines()[-1])
 
 
 def beside(ours, args):
     best = {}
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([ours, *args, folder], check=True, stdout=subprocess.DEVNULL)
+        result([ours, *args, folder])
         for _ in range(2 if args[2] == "cuda" else 3):  # A B A B
             for who, command in (("ours", [ours, *args]), ("torch", [sys.executable, __file__, "--twin", folder, args[1], args[2]])):
-                r = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+                r = result(command)
                 r["all_runs_s"] = best.get(who, {}).get("all_runs_s", []) + [r["scores_s"]]
                 best[who] = r if who not in best or r["scores_s"] < best[who]["scores_s"] else best[who] | {"all_runs_s": r["all_runs_s"]}
     gap, allowed = best["torch"]["largest_difference"], 1e-4 if args[1] == "f32" else 3e-2

@@ -19,7 +19,7 @@ public:
     // weights.safetensors, pixels.safetensors, batch.json (with the loss of these weights) for another implementation.
     void dump(const std::string& folder);
     Scvd& model() { return model_; }
-    std::size_t peak_bytes() const { return weights_.peak() + step_.peak(); }
+    std::size_t peak_bytes() const { return weights_.peak() + step_.peak() + eng::cuda::scratch_peak(); }
     std::size_t step_peak_bytes() const { return step_.peak(); }
 
 private:

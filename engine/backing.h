@@ -25,6 +25,9 @@ public:
 
 // `capacity` is in bytes; 0: as much as the device has.
 namespace cpu { std::unique_ptr<Backing> make_backing(std::size_t capacity); }
-namespace cuda { std::unique_ptr<Backing> make_backing(std::size_t capacity); }
+namespace cuda {
+std::unique_ptr<Backing> make_backing(std::size_t capacity);
+std::size_t scratch_peak();  // the most bytes that kernels have had beside their tensors (Scratch, context_cuda.h)
+}  // namespace cuda
 
 }  // namespace eng

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "engine/backing.h"
@@ -93,7 +94,7 @@ private:
 // Memory per level of nesting, so that an inner one never moves an outer one. It grows where it stands: a recorded step goes on to use
 // the addresses that it was recorded with. Lives as long as the process.
 GpuMemory* levels[4];
-std::size_t scratch_depth = 0;
+std::size_t most_asked[std::size(levels)] = {}, scratch_depth = 0;
 
 }  // namespace
 
@@ -105,8 +106,10 @@ Scratch::Scratch(std::size_t bytes) {
     if (!level) level = new GpuMemory(std::numeric_limits<std::size_t>::max());  // addresses for all that there is
     p_ = level->take(0, bytes, bytes);
     ENG_CHECK(p_, "cuda", "out of memory: a kernel needs ", bytes, " bytes beside its tensors");
+    most_asked[scratch_depth] = std::max(most_asked[scratch_depth], bytes);
     ++scratch_depth;
 }
 Scratch::~Scratch() { --scratch_depth; }
+std::size_t scratch_peak() { return std::accumulate(std::begin(most_asked), std::end(most_asked), std::size_t(0)); }
 
 }  // namespace eng::cuda
