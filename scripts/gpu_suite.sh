@@ -1,23 +1,34 @@
 #!/usr/bin/env bash
-# The proof on hardware, one command: conformance of the PTX first, then what is named, or everything, in this order:
-#   proof          the catalogue against the CPU, products, attention, ladders, graph against eager, NCCL, determinism
+# The proof on hardware, one command: conformance of the PTX first, then what is named, or all but the last, in this order:
+#   proof          the catalogue against the CPU and against itself, products, attention, ladders, graph against eager, NCCL
 #   training       a step and a run whose losses match the CPU's
-#   kernels        each call of a step beside PyTorch, cuBLASLt and cuDNN
+#   kernels        each call of a step beside PyTorch, cuBLASLt and cuDNN, in three processes: a kernel that faults costs its own
 #   training_step  whole steps beside PyTorch
 #   pairs          scores of every pair beside PyTorch
 #   through_cudnn  what cuDNN can compute, computed by it
 #   sanitizer      compute-sanitizer's four tools over the catalogue: slow
 # Runs prebuilt programs (beside this script in a pack made by gpu_pack.sh, or in $BUILD, else build/) and builds them where a
-# compiler is. Writes gpu-<date>* into $RESULTS, else bench/results/, as it goes, and says what could not run. $SUITE_TRAIN,
-# _KERNELS, _STEP and _PAIRS: flags of those parts, such as SUITE_KERNELS="--batches 128" where time is short.
-# Exit 0: everything that ran passed.
+# compiler is. Says what could not run. Exit 0: everything that ran passed.
+#
+# Written as it goes, into $RESULTS, else bench/results/: gpu-<date>.txt (the table) and .json (the same), .log (what the
+# programs said), .jsonl (what was measured, for bench/table.py).
+#
+# What runs by default is meant to take ten minutes: steps and kernels at batch 128, a million pairs. Longer, in the environment:
+#   SUITE_KERNELS="--batches 64,128,256"
+#   SUITE_STEP="--batches 64,128,256 --compile default,reduce-overhead,max-autotune"
+#   SUITE_PAIRS="vit-b16 bf16 cuda 6156 3074 32 64"    all of CUHK-PEDES' test split
+# Nothing takes longer than LIMIT_TESTS, _KERNELS, _STEP, _PAIRS or _SANITIZER seconds: a kernel that spins is ended. What would
+# begin later than SUITE_SECONDS after the start, or last longer, is not run to its end.
 set -uo pipefail
 all=(proof training kernels training_step pairs through_cudnn sanitizer)
 parts=("$@")
-[ $# -gt 0 ] || parts=("${all[@]}")
+[ $# -gt 0 ] || parts=("${all[@]:0:6}")
 for part in "${parts[@]}"; do
     [[ " ${all[*]} " = *" $part "* ]] || { echo "gpu_suite: no part \"$part\"; there are ${all[*]}" >&2; exit 2; }
 done
+# PyTorch brings libraries of its own and gets the environment as it was; ours are found beside ours.
+with_python=(env -u LD_LIBRARY_PATH OMP_WAIT_POLICY=passive)
+[ -z "${LD_LIBRARY_PATH+set}" ] || with_python=(env LD_LIBRARY_PATH="$LD_LIBRARY_PATH" OMP_WAIT_POLICY=passive)
 here=$(cd "$(dirname "$0")" && pwd)
 if [ -d "$here/bin" ]; then                  # a pack
     root=$here bin=$here/bin
@@ -35,37 +46,70 @@ if [ ! -x "$bin/gpu_conformance" ]; then
     echo "== no prebuilt programs in $bin: building"
     (cd "$root" && cmake -S . -B "$bin" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSCVD_CUDA=ON && cmake --build "$bin" --target gpu_suite) || exit 1
 fi
+SECONDS=0
 export SCVD_BPE=$root/assets/bpe_simple_vocab_16e6.txt.gz
-results=${RESULTS:-$root/bench/results} library=$bin/libscvd_bench.so
+results=${RESULTS:-$root/bench/results} library=$bin/libscvd_bench.so total=${SUITE_SECONDS:-840}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$results"
 stamp=$(date -u +%Y%m%d-%H%M%S)
-json=$results/gpu-$stamp.json table=$results/gpu-$stamp.txt
+json=$results/gpu-$stamp.json table=$results/gpu-$stamp.txt log=$results/gpu-$stamp.log measured=$results/gpu-$stamp.jsonl
 names=() states=() seconds=() notes=()
 
-record() { names+=("$1") states+=("$2") seconds+=("$3") notes+=("$4"); printf '%-34s %-8s %6s s  %s\n' "$1" "$2" "$3" "$4" | tee -a "$table"; }
-# step NAME COMMAND...: passed when the command exits 0; its last line is the note.
-step() {
-    local name=$1 start=$SECONDS log=$work/log
-    shift
-    if "$@" >"$log" 2>&1; then record "$name" passed $((SECONDS - start)) "$(grep -vE '^\s*$' "$log" | tail -1 | cut -c1-100)"
-    else
-        record "$name" FAILED $((SECONDS - start)) "$(grep -E 'FAILED|rror|Failure' "$log" | head -1 | cut -c1-160)"
-        cp "$log" "$results/gpu-$stamp-${name//[^A-Za-z0-9]/_}.log"
-    fi
+summary() {
+    printf '{"gpu": "%s", "revision": "%s", "date": "%s", "steps": [' "$gpu" "$revision" "$stamp"
+    for i in "${!names[@]}"; do
+        ((i)) && printf ','
+        printf '\n  {"name": "%s", "state": "%s", "seconds": %s, "note": "%s"}' "${names[i]}" "${states[i]}" "${seconds[i]}" \
+            "$(printf '%s' "${notes[i]}" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')"
+    done
+    printf '\n]}\n'
+}
+record() {
+    names+=("$1") states+=("$2") seconds+=("$3") notes+=("$4")
+    printf '%-34s %-8s %6s s  %s\n' "$1" "$2" "$3" "$4" | tee -a "$table"
+    summary >"$json"
 }
 skip() { record "$1" skipped 0 "$2"; }
+# step NAME COMMAND...: passed when the command exits 0 within $limit seconds; its last line is the note.
+step() {
+    local name=$1 start=$SECONDS allowed=$limit status from said last
+    shift
+    ((total - SECONDS < allowed)) && allowed=$((total - SECONDS))
+    if ((allowed < 5)); then skip "$name" "no time is left of $total s"; return; fi
+    echo "== $name: $*" >>"$log"
+    from=$(stat -c %s "$log")
+    timeout -k 5 "$allowed" "$@" >>"$log" 2>&1
+    status=$?
+    said=$(tail -c +$((from + 1)) "$log" | tr -d '\000')
+    last=$(grep -vE '^\s*$' <<<"$said" | tail -1 | cut -c1-100)
+    case $status in
+        0) record "$name" passed $((SECONDS - start)) "$last" ;;
+        124 | 137) record "$name" FAILED $((SECONDS - start)) "ended after $allowed s, at: $last" ;;
+        *) said=$(grep -m1 -E 'FAILED|rror|Failure' <<<"$said" | cut -c1-160)
+           record "$name" FAILED $((SECONDS - start)) "${said:-exit $status: $last}" ;;
+    esac
+}
 
-{ echo "GPU        $gpu"; echo "revision   $revision"; echo "date       $stamp"; echo; } | tee "$table"
+{ echo "GPU        $gpu"; echo "revision   $revision"; echo "date       $stamp"; echo; } | tee "$table" "$log"
+# NCCL, cuDNN, and what cuDNN loads, may be nowhere but in PyTorch's wheels.
+wheels=$(timeout 60 "${with_python[@]}" python3 -c 'import glob, nvidia; print(":".join(f for p in nvidia.__path__ for f in sorted(glob.glob(p + "/*/lib"))))' 2>>"$log")
+wide=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$wheels
+loads() {  # whether a program that looks in $wide finds library $1
+    local folder IFS=:
+    [[ $(ldconfig -p 2>/dev/null) = *"$1"* ]] && return
+    for folder in $wide; do [ -e "$folder/$1" ] && return; done
+    return 1
+}
 
+limit=${LIMIT_TESTS:-90}
 step "conformance of the PTX" "$bin/gpu_conformance"
 if [ "${states[0]}" != passed ]; then
     echo "the PTX does not do what its twins do: what follows cannot be trusted" | tee -a "$table"
 fi
 proof() {
     step "clean kernels" "$bin/gpu_clean"
-    step "catalogue cpu <-> cuda" "$bin/gpu_test_parity"
+    step "catalogue cpu <-> cuda, twice" "$bin/gpu_test_parity"
     for t in gemm attention ladder; do
         if [ -x "$bin/gpu_test_$t" ]; then step "$t" "$bin/gpu_test_$t"; else skip "$t" "not built"; fi
     done
@@ -73,26 +117,26 @@ proof() {
     step "whole step as a graph == eager" "$bin/gpu_test_cuda_graph"
     if [ ! -x "$bin/gpu_test_cuda_comm" ]; then
         skip "NCCL: one rank, and two refused" "not built"
-    elif ldconfig -p 2>/dev/null | grep -q libnccl.so.2 || ls "${LD_LIBRARY_PATH%%:*}"/libnccl.so.2 >/dev/null 2>&1; then
-        step "NCCL: one rank, and two refused" "$bin/gpu_test_cuda_comm"
+    elif loads libnccl.so.2; then
+        step "NCCL: one rank, and two refused" env LD_LIBRARY_PATH="$wide" "$bin/gpu_test_cuda_comm"
     else
         skip "NCCL: one rank, and two refused" "libnccl.so.2 is not installed here"
     fi
-    step "determinism: catalogue, 5 times" "$bin/gpu_test_parity" --gtest_repeat=5 --gtest_brief=1
 }
 
 # The parts that cuDNN can compute, through cuDNN: what it is missing is the first line that the program prints.
 through_cudnn() {
+    local part missing path=LD_LIBRARY_PATH=$wide
     for part in conv attention; do
-        missing=$("$bin/scvd" train --data "$work/none" --out "$work/none" --$part cudnn 2>&1 | grep 'cudnn: ' || true)
+        missing=$(timeout 60 env "$path" "$bin/scvd" train --data "$work/none" --out "$work/none" --$part cudnn 2>&1 | grep 'cudnn: ' || true)
         if [ -n "$missing" ]; then skip "$part through cuDNN" "$missing"
-        elif [ $part = conv ]; then step "conv through cuDNN" env SCVD_TEST_CONV=cudnn "$bin/gpu_test_parity" --gtest_filter='*conv2d*:*batch_norm*:BatchNorm*'
-        else step "attention through cuDNN" env SCVD_TEST_ATTENTION=cudnn "$bin/gpu_test_parity" --gtest_filter='*attention*'; fi
+        elif [ $part = conv ]; then step "conv through cuDNN" env "$path" SCVD_TEST_CONV=cudnn "$bin/gpu_test_parity" --gtest_filter='*conv2d*:*batch_norm*:BatchNorm*'
+        else step "attention through cuDNN" env "$path" SCVD_TEST_ATTENTION=cudnn "$bin/gpu_test_parity" --gtest_filter='*attention*'; fi
     done
 }
 
 sanitizer() {
-    local program tool
+    local program tool limit=${LIMIT_SANITIZER:-600}
     program=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
     for tool in memcheck racecheck initcheck synccheck; do
         if [ -n "$program" ]; then
@@ -103,55 +147,64 @@ sanitizer() {
     done
 }
 
-demo() {  # $1 device, $2 run name: preset demo, 30 updates
+demo() {  # $1 device, $2 run name, $3 type, $4 updates: preset demo
     # shellcheck disable=SC2086  # several flags
-    "$bin/scvd" train --config demo --data "$work/set" --out "$work/$2" --device "$1" --bpe "$SCVD_BPE" --train.log_every 1 ${SUITE_TRAIN:---stop-after 30}
+    "$bin/scvd" train --config demo --data "$work/set" --out "$work/$2" --device "$1" --bpe "$SCVD_BPE" --model.dtype "$3" --train.log_every 1 ${SUITE_TRAIN:---stop-after $4}
 }
 losses() { grep -o '"loss":[0-9.e+-]*' "$work/$1/metrics.jsonl" | cut -d: -f2; }
-demo_curve() {  # the same bits twice on the GPU; within 2 % of the CPU's curve (bf16 paths round differently)
-    "$bin/scvd" synth --out "$work/set" --train 200 --val 20 --test 20 && demo cuda a && demo cuda b && demo cpu c || return 1
+# bf16 is held to its own bits: its scores round differently on the two devices, so that other hard pairs are picked where two are near
+# alike, and the curves part. In f32 the first dozen updates agreed to 2e-7 on the emulator; a wrong gradient shows at the second.
+demo_curve() {
+    "$bin/scvd" synth --out "$work/set" --train 200 --val 20 --test 20 && demo cuda a bf16 30 && demo cuda b bf16 30 && demo cuda c f32 12 && demo cpu d f32 12 || return 1
     diff <(losses a) <(losses b) || { echo "two runs differ: FAILED"; return 1; }
-    paste <(losses a) <(losses c) | awk '{d = $1 - $2; if (d < 0) d = -d; r = d / $2; if (r > worst) worst = r; n++}
-        END {printf "%d losses, largest difference from the CPU %.3f %%\n", n, 100 * worst; exit !(n > 0 && worst < 0.02)}'
+    paste <(losses c) <(losses d) | awk '{d = $1 - $2; if (d < 0) d = -d; r = d / $2; if (r > worst) worst = r; n++}
+        END {printf "%d losses, largest difference from the CPU %.1e\n", n, worst; exit !(n > 0 && worst < 1e-3)}'
 }
 training() {
+    export bin work
+    export -f demo losses demo_curve
     step "training, cpu against cuda" "$bin/gpu_test_cuda_train"
-    step "demo run: loss curve" demo_curve
+    step "demo run: loss curve" bash -c demo_curve
 }
 
-# Beside PyTorch and its libraries, in a Python that brings its own; our libraries are found beside ours.
-with_torch=no
-python3 -c 'import torch, safetensors; assert torch.cuda.is_available()' 2>/dev/null && with_torch=yes
+# Beside PyTorch and its libraries.
+with_torch=
 compare() {
     local name=$1
     shift
-    if [ $with_torch = yes ]; then step "$name" env -u LD_LIBRARY_PATH OMP_WAIT_POLICY=passive python3 "$@"
+    if [ -z "$with_torch" ]; then
+        with_torch=no
+        timeout 120 "${with_python[@]}" python3 -c 'import torch, safetensors; assert torch.cuda.is_available()' >>"$log" 2>&1 && with_torch=yes
+    fi
+    if [ $with_torch = yes ]; then step "$name" "${with_python[@]}" python3 "$@"
     else skip "$name" "python3 here has no PyTorch with CUDA, or no safetensors"; fi
 }
 run=run
 [ "${states[0]}" = passed ] && [ -e "$library" ] || run=peers  # what is not right is not timed: the peers alone
-# shellcheck disable=SC2086  # SUITE_* are several flags
-kernels() { compare "$run: kernels" "$root/bench/$run.py" kernels --lib "$library" --out "$results/gpu-$stamp-kernels.jsonl" ${SUITE_KERNELS:-}; }
-# shellcheck disable=SC2086
-training_step() {
-    if [ ! -e "$library" ]; then skip "training step" "libscvd_bench.so is not in $bin"
-    else compare "$run: training step" "$root/bench/$run.py" step --lib "$library" --out "$results/gpu-$stamp-step.jsonl" ${SUITE_STEP:-}; fi
+rows() {  # $1 what they are; the rest: which
+    local name="$run: $1" limit=${LIMIT_KERNELS:-180}
+    shift
+    # shellcheck disable=SC2086  # several flags
+    compare "$name" "$root/bench/$run.py" kernels --lib "$library" --out "$measured" ${SUITE_KERNELS:---batches 128} "$@"
 }
-# shellcheck disable=SC2086
-pairs() { compare "scores of every pair" "$root/bench/all_pairs.py" "$bin/bench_all_pairs" ${SUITE_PAIRS:-}; }
+kernels() {
+    rows products --only 'gemm.*'
+    rows attention --only 'attn.*'
+    rows "all other kernels" --skip 'gemm.*,attn.*'
+}
+training_step() {
+    local limit=${LIMIT_STEP:-240}
+    # shellcheck disable=SC2086
+    if [ ! -e "$library" ]; then skip "training step" "libscvd_bench.so is not in $bin"
+    else compare "$run: training step" "$root/bench/$run.py" step --lib "$library" --out "$measured" ${SUITE_STEP:---batches 128}; fi
+}
+pairs() {
+    local limit=${LIMIT_PAIRS:-120}
+    # shellcheck disable=SC2086
+    compare "scores of every pair" "$root/bench/all_pairs.py" "$bin/bench_all_pairs" ${SUITE_PAIRS:-vit-b16 bf16 cuda 1024 1024 32 64}
+}
 
 for part in "${parts[@]}"; do $part; done
 
-failed=0
-{
-    printf '{"gpu": "%s", "revision": "%s", "date": "%s", "steps": [' "$gpu" "$revision" "$stamp"
-    for i in "${!names[@]}"; do
-        ((i)) && printf ','
-        printf '\n  {"name": "%s", "state": "%s", "seconds": %s, "note": "%s"}' "${names[i]}" "${states[i]}" "${seconds[i]}" \
-            "$(printf '%s' "${notes[i]}" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')"
-    done
-    printf '\n]}\n'
-} >"$json"
-for i in "${!names[@]}"; do [ "${states[i]}" = FAILED ] && failed=1; done
-echo "written: $table $json"
-exit $failed
+echo "written: $results/gpu-$stamp.*"
+[[ " ${states[*]} " != *" FAILED "* ]]
