@@ -188,9 +188,9 @@ rows() {  # $1 what they are; the rest: which
     compare "$name" "$root/bench/$run.py" kernels --lib "$library" --out "$measured" ${SUITE_KERNELS:---batches 128} "$@"
 }
 kernels() {
-    rows products --only 'gemm.*'
+    rows products --only 'gemm.*,grouped.*'
     rows attention --only 'attn.*'
-    rows "all other kernels" --skip 'gemm.*,attn.*'
+    rows "all other kernels" --skip 'gemm.*,grouped.*,attn.*'
 }
 training_step() {
     local limit=${LIMIT_STEP:-240}
