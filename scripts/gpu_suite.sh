@@ -193,10 +193,10 @@ kernels() {
     rows "all other kernels" --skip 'gemm.*,grouped.*,attn.*'
 }
 training_step() {
-    local limit=${LIMIT_STEP:-240}
+    local limit=${LIMIT_STEP:-300}
     # shellcheck disable=SC2086
     if [ ! -e "$library" ]; then skip "training step" "libscvd_bench.so is not in $bin"
-    else compare "$run: training step" "$root/bench/$run.py" step --lib "$library" --out "$measured" ${SUITE_STEP:---batches 128}; fi
+    else compare "$run: training step" "$root/bench/$run.py" step --lib "$library" --out "$measured" ${SUITE_STEP:---batches 128 --samples 15}; fi
 }
 pairs() {
     local limit=${LIMIT_PAIRS:-120}
