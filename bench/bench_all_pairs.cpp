@@ -38,8 +38,8 @@ eng::TensorToWrite floats(const std::string& name, const std::vector<std::int64_
 
 struct Task {
     Config config;
-    int queries, images, text_block, image_block, tokens;
-    eng::DType dtype;
+    int queries = 0, images = 0, text_block = 32, image_block = 64, tokens = 0;
+    eng::DType dtype = eng::DType::f32;
     std::vector<double> image_tokens, prompts;  // [images*(N+1), d] and [queries*kPrompts, d]
 };
 
@@ -106,7 +106,9 @@ int main(int argc, char** argv) try {
     const std::string device = argv[3];
     ENG_CHECK(device == "cpu" || device == "cuda", "bench_all_pairs", "device \"", device, "\" is neither cpu nor cuda");
     eng::default_device = device == "cuda" ? eng::Device::cuda : eng::Device::cpu;
-    Task t{{}, std::stoi(argv[4]), std::stoi(argv[5]), argc > 6 ? std::stoi(argv[6]) : 32, argc > 6 ? std::stoi(argv[7]) : 64, 0, eng::DType::f32, {}, {}};
+    Task t;
+    t.queries = std::stoi(argv[4]), t.images = std::stoi(argv[5]);
+    if (argc > 6) t.text_block = std::stoi(argv[6]), t.image_block = std::stoi(argv[7]);
     ENG_CHECK(std::min({t.queries, t.images, t.text_block, t.image_block}) > 0, "bench_all_pairs", "counts and blocks should be positive");
     load_config(t.config, argv[1]);
     ModelConfig& m = t.config.model;
