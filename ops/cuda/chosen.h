@@ -11,26 +11,17 @@ constexpr int kLook = 4;  // members of the list that a thread looks at together
 template <int MOST, class Is, class Use>
 PTX_INLINE void for_chosen(int total, Is&& is, Use&& use) {
     GPU_SHARED(list, int[kLook * MOST]);
-    GPU_SHARED(found, int[MOST / 32]);
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     for (int base = 0; base < total; base += kLook * int(blockDim.x)) {
         const int mine = base + kLook * int(threadIdx.x);
         unsigned chosen = 0;
 #pragma unroll
         for (int i = 0; i < kLook; ++i)
             if (mine + i < total) chosen |= unsigned(is(mine + i)) << i;
-        int upto = __popc(chosen);  // found by this lane and those before it
-        for (int d = 1; d < 32; d *= 2) {
-            const int before = __shfl_up_sync(kAllLanes, upto, d);
-            if (lane >= d) upto += before;
-        }
-        if (lane == 31) found[warp] = upto;
-        __syncthreads();  // every warp has counted, and is done with the list before
-        int at = upto - __popc(chosen), n = 0;
-        for (int w = 0; w < warps; ++w) at += w < warp ? found[w] : 0, n += found[w];
+        const Scan found = block_scan<MOST>(__popc(chosen));  // every thread is done with the list before
+        int at = found.before;
         for (; chosen; chosen &= chosen - 1) list[at++] = mine + __ffs(int(chosen)) - 1;
-        __syncthreads();  // the list is complete, and the counts are read
-        use(list, n);
+        __syncthreads();  // the list is complete
+        use(list, found.all);
     }
 }
 

@@ -104,6 +104,27 @@ template <int Threads> __device__ float block_max(float v) {
     return block_fold<Threads>(v, [](float x) { return warp_max(x); }, [](float x, float y) { return fmaxf(x, y); });
 }
 
+// The sum of v over the threads before this one, and over all, of a block of at most Most.
+struct Scan { int before, all; };
+template <int Most> __device__ Scan block_scan(int v) {
+    GPU_SHARED(of_warp, int[Most / 32]);
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int upto = v;
+    for (int d = 1; d < 32; d *= 2) {
+        const int other = __shfl_up_sync(kAllLanes, upto, d);
+        if (lane >= d) upto += other;
+    }
+    if (lane == 31) of_warp[warp] = upto;
+    __syncthreads();  // every warp's sum is there
+    Scan s{upto - v, 0};
+    for (int w = 0; w < int(blockDim.x) / 32; ++w) {
+        if (w < warp) s.before += of_warp[w];
+        s.all += of_warp[w];
+    }
+    __syncthreads();  // the sums are read: the next call overwrites them
+    return s;
+}
+
 inline unsigned ceil_div(std::int64_t n, std::int64_t d) { return unsigned((n + d - 1) / d); }
 
 inline Launch warp_per_row(std::int64_t rows) { return {ceil_div(rows, kWarps), kWarps * 32}; }

@@ -34,27 +34,6 @@ __global__ void __launch_bounds__(kThreads) match_labels_kernel(MatchLabelsArgs 
     if (i < a.match.numel()) ptr<std::int32_t>(a.match)[i] = ptr<std::int32_t>(a.rows)[i / a.match.cols] == ptr<std::int32_t>(a.cols)[i % a.match.cols];
 }
 
-// The sum of v over the threads before this one, and over all.
-struct Sums { int before, all; };
-__device__ Sums scan_block(int v) {
-    GPU_SHARED(of_warp, int[kThreads / 32]);
-    const int warp = int(threadIdx.x) / 32;
-    int upto = v;
-    for (int d = 1; d < 32; d *= 2) {
-        const int other = __shfl_up_sync(kAllLanes, upto, d);
-        if (lane() >= d) upto += other;
-    }
-    if (lane() == 31) of_warp[warp] = upto;
-    __syncthreads();  // every warp's sum is there
-    Sums s{upto - v, 0};
-    for (int w = 0; w < kThreads / 32; ++w) {
-        if (w < warp) s.before += of_warp[w];
-        s.all += of_warp[w];
-    }
-    __syncthreads();  // the sums are read: the next stretch overwrites them
-    return s;
-}
-
 __global__ void __launch_bounds__(kThreads) pick_seqs_kernel(PickSeqsArgs a) {
     in_turn();
     const int n = int(a.which.numel());
@@ -63,7 +42,7 @@ __global__ void __launch_bounds__(kThreads) pick_seqs_kernel(PickSeqsArgs a) {
         const int i = base + int(threadIdx.x), s = i < n ? ptr<std::int32_t>(a.which)[i] : -1;
         const bool there = s >= 0 && s < a.begin.numel();
         const int len = there ? ptr<std::int32_t>(a.len)[s] : 0;
-        const Sums sums = scan_block(len);
+        const Scan sums = block_scan<kThreads>(len);
         if (i < n) {
             ptr<std::int32_t>(a.y_begin)[i] = there ? ptr<std::int32_t>(a.begin)[s] : 0;
             ptr<std::int32_t>(a.y_len)[i] = len;
