@@ -2,6 +2,7 @@
 //   TVL  S = LN1(MHSA(E))   H = LN2(MHCA(S, X))   L = LN3(FFN(H))
 //   VSR  Y = LN4(MHSA(X))   G = LN5(MHCA(Y, E))   t = maxpool LN6(FFN(G))
 //   DFA  f = focus(t, L)    v = FFN(LN7(f + t))
+// VSR from LN5's input on goes in an order in which a pair costs half as much: ops/vsr.cpp.
 #include "model/interaction.h"
 
 #include <cmath>

@@ -85,7 +85,7 @@ Product product_of(const GemmArgs& g) {
 
 bool can_run(GemmKernel kernel, const GemmArgs& g) {
     switch (kernel) {
-        case GemmKernel::simt: return g.a.dtype == DType::f32;
+        case GemmKernel::simt: return g.a.dtype == DType::f32 || g.a.dtype == DType::bf16;
         case GemmKernel::mma: return g.a.dtype == DType::bf16;
         case GemmKernel::hopper:  // TMA wants rows of whole 16 bytes
             return g.a.dtype == DType::bf16 && chip().hopper && hopper_was_built() && at16(g.a.p) && at16(g.b.p) && g.a.cols % 8 == 0 &&
@@ -102,7 +102,7 @@ void run(GemmKernel kernel, Product p, const GemmArgs& g, int splits, int width)
         p.sums = g.sums;
         return gemm_hopper(p, splits, width);
     }
-    kernel == GemmKernel::simt ? gemm_simt(p, splits) : gemm_mma(p, splits);
+    kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, splits) : gemm_mma(p, splits);
     if (g.sums.p) row_sum({g.a, g.sums});
 }
 

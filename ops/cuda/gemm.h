@@ -24,7 +24,7 @@ struct Product {
 Product product_of(const GemmArgs& g);
 
 // splits 0: chosen by the kernel
-void gemm_simt(Product p, int splits);
+void gemm_simt(Product p, DType type, int splits);
 void gemm_mma(Product p, int splits);
 void gemm_hopper(Product p, int splits, int width = 0);  // width of its tiles: 256, 192, 128, or 0
 bool hopper_was_built();  // the binary has code for sm_90a

@@ -18,15 +18,15 @@
 namespace eng::cuda {
 namespace {
 
-template <int T, int P>
+template <class E, int T, int P>
 __global__ __launch_bounds__(kThreads) void gemm_simt_kernel(Product p, int tiles_m, int tiles_n) {
     in_turn();
     GPU_SHARED(s, SimtTile<T>);
     const TileAt tile = tile_at(int(blockIdx.x), tiles_m, tiles_n);
     const int row0 = tile.m * T, col0 = tile.n * T, y = threadIdx.x / 16, x = threadIdx.x % 16;
     const int k_first = blockIdx.y * p.steps_per_split * kDepth, k_end = min(p.k, k_first + p.steps_per_split * kDepth);
-    const auto* a = static_cast<const float*>(p.a);
-    const auto* b = static_cast<const float*>(p.b);
+    const auto* a = static_cast<const E*>(p.a);
+    const auto* b = static_cast<const E*>(p.b);
     const int pitch_a = p.ta ? p.m : p.k, pitch_b = p.tb ? p.k : p.n;
     float ra[T * kDepth / kThreads], rb[T * kDepth / kThreads], acc[P][P] = {};
 
@@ -45,20 +45,23 @@ __global__ __launch_bounds__(kThreads) void gemm_simt_kernel(Product p, int tile
     store_tile<T>(acc, of_split(p.out, blockIdx.y), row0, col0, y, x);
 }
 
-template <int T, int P>
+template <class E, int T, int P>
 void run(Product p, int splits) {
     const int tiles_m = (p.m + T - 1) / T, tiles_n = (p.n + T - 1) / T;
     const std::int64_t tiles = std::int64_t(tiles_m) * tiles_n;
     const SplitK split(p, splits, tiles, kDepth);
-    launch<gemm_simt_kernel<T, P>>({dim3(unsigned(tiles), unsigned(p.splits)), dim3(kThreads)}, p, tiles_m, tiles_n);
+    launch<gemm_simt_kernel<E, T, P>>({dim3(unsigned(tiles), unsigned(p.splits)), dim3(kThreads)}, p, tiles_m, tiles_n);
     split.sum();
 }
 
 }  // namespace
 
-void gemm_simt(Product p, int splits) {
+void gemm_simt(Product p, DType type, int splits) {
     const std::int64_t large = std::int64_t(ceil_div(p.m, 128)) * ceil_div(p.n, 128);
-    large >= chip().sms ? run<128, 8>(p, splits) : run<64, 4>(p, splits);
+    dispatch(type, "gemm", [&](auto tag) {
+        using E = decltype(tag);
+        large >= chip().sms ? run<E, 128, 8>(p, splits) : run<E, 64, 4>(p, splits);
+    });
 }
 
 }  // namespace eng::cuda

@@ -10,13 +10,13 @@ constexpr int kDepth = 16, kThreads = 256;  // of k in a step; of a block
 template <int T> struct alignas(16) SimtTile { float a[kDepth][T + 4], b[kDepth][T + 4]; };  // + 4: transposing stores spread over banks
 
 // T x 16 of an operand into registers. `major`: k is the fast index of the stored matrix; zero outside of it.
-template <int T>
-PTX_INLINE void fetch(float (&r)[T * kDepth / kThreads], const float* x, bool major, int row0, int k0, int rows, int k, int pitch) {
+template <int T, class E>
+PTX_INLINE void fetch(float (&r)[T * kDepth / kThreads], const E* x, bool major, int row0, int k0, int rows, int k, int pitch) {
     for (int i = 0; i < T * kDepth / kThreads; ++i) {
         const int at = threadIdx.x + i * kThreads;
         const int row = row0 + (major ? at / kDepth : at % T), kk = k0 + (major ? at % kDepth : at / T);
         const bool inside = row < rows && kk < k;
-        r[i] = inside ? x[major ? std::int64_t(row) * pitch + kk : std::int64_t(kk) * pitch + row] : 0.0f;
+        r[i] = inside ? float(x[major ? std::int64_t(row) * pitch + kk : std::int64_t(kk) * pitch + row]) : 0.0f;
     }
 }
 template <int T>
