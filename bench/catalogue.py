@@ -1,5 +1,7 @@
 """Which rows there are: the calls of one training step at the published size (--size full), or small ones that exercise the
 same code on any machine (--size tiny)."""
+from math import gcd
+
 from rows_attention import attention_row, text_lengths
 from rows_gemm import gemm_row, tower_rows
 from rows_grouped import grouped_row
@@ -34,8 +36,8 @@ def rows(size, batches, device):
         all_rows += tower_rows("v", T, dv, fv, device, **x) + tower_rows("t", sum(lengths), dt, ft, device, **x)
         all_rows += [attention_row("attn.v." + m, [c["tokens"]] * B, hv, dv // hv, False, m, device, **x) for m in ("f", "b")]
         all_rows += [attention_row("attn.t.varlen.fb", lengths, ht, dt // ht, True, "fb", device, **x)]
-        all_rows += [pairs_row(f"attn.tvl.{m}", B, min(8, B), c["tokens"] - 1, 6, ht, dt // ht, m, device, **x) for m in ("f", "b")]
-        all_rows += [grouped_row(f"grouped.vsr.{kind}", kind, B, min(8, B), c["tokens"] - 1, 8 * ht, ft, device, **x) for kind in ("f+bias+gelu2", "dx", "dw+bgrad")]
+        all_rows += [pairs_row(f"attn.tvl.{m}", B, gcd(8, B), c["tokens"] - 1, 6, ht, dt // ht, m, device, **x) for m in ("f", "b")]
+        all_rows += [grouped_row(f"grouped.vsr.{kind}", kind, B, gcd(8, B), c["tokens"] - 1, 8 * ht, ft, device, **x) for kind in ("f+bias+gelu2", "dx", "dw+bgrad")]
         all_rows += [layer_norm_row("ln.v.f", T, dv, False, device, **x), layer_norm_row("ln.v.b+res", T, dv, True, device, **x)]
         all_rows += [loss_row("loss.sdm.fb", B, B, "sdm", device, **x), loss_row("loss.ce.fb", B, c["classes"], "ce", device, **x)]
         all_rows += [patches_row("augment+patchify", B, *c["picture"], device, **x)]

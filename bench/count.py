@@ -95,7 +95,7 @@ MADE_UP = dict(captions=32.5, prompts=6.0, prompt_tokens=10.5, distinct=0.43)  #
 
 def interaction(k, c, images, texts, pairs, P, folded=False):
     """CGI and DFA: the sides of `images` pictures and `texts` lists of P prompts, then `pairs` pairs of them. folded: VSR as ops/vsr.cpp
-    has it; when scoring with A 8 P deep (heads of 64) and nothing of a pair in memory but q and t, in training as it is executed."""
+    has it; when scoring with A 8 P deep (heads of 64) and nothing of a pair in memory but q and t, in training as it is executed, but for spreading heads."""
     d, m = c["model"]["embed"], c.get("cgi", {})
     image = c["image"]
     N = ((image["height"] - image["patch"]) // image["stride"] + 1) * ((image["width"] - image["patch"]) // image["stride"] + 1)
@@ -126,11 +126,12 @@ def interaction(k, c, images, texts, pairs, P, folded=False):
     if pair_vsr and folded and k.backward:
         across, rows = d // 64 * 8 * math.ceil(P / 8), pairs * N  # prompts have slots in whole eights
         k.linear("VSR V", texts * across, d, d)
-        k.memory("VSR centre and gain", 8 * texts * across * d, 14 * texts * across * d, 2 * d)
+        k.memory("VSR centre and gain", 8 * texts * across * d, 16 * texts * across * d, 2 * d)
         k.linear("VSR U", texts * across, d, hidden)
         k.grouped("VSR gram", texts * across, across, d, texts * across * d, 4 * texts * across * across)
         k.grouped("VSR scores", rows, across, d, images * N * d + texts * across * d, 4 * rows * across)
         k.memory("VSR mix", 6 * rows * across, 8 * rows * across)
+        k.add("weight gradient", "VSR gram", 2.0 * rows * across * across, 4 * rows * across + 4 * texts * across * across)
         k.grouped("VSR up + QuickGELU", rows, hidden, across, rows * across + texts * across * hidden, 4 * rows * hidden)
         if m.get("residual", "none") == "self":
             k.grouped("VSR G", rows, d, across, rows * across + texts * across * d, 2 * rows * d)

@@ -142,7 +142,10 @@ PairVectors Interaction::operator()(const ImageSide& image, const TextSide& text
     Tensor t;
     if (!vsr_pair_) t = eng::gather_rows(text.t, eng::indices(arena, pairs.text));
     else if (eng::Tape::recording) t = textual(image, text, eng::indices(arena, pairs.image), eng::indices(arena, pairs.text));
-    else t = eng::vsr_pool(image.vsr_q, text.vsr_kv, image.patches, text.slots, pairs.image, pairs.text, vsr_weights());
+    else {
+        Scope scope("cgi.vsr");
+        t = eng::vsr_pool(image.vsr_q, text.vsr_kv, image.patches, text.slots, pairs.image, pairs.text, vsr_weights());
+    }
     PairVectors out = aligned(t, l, prompts);
     if (with_map) out.map = eng::cross_attention_map(text.tvl_q, image.tvl_kv, prompts, tokens, heads_);
     return out;

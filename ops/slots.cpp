@@ -7,6 +7,8 @@ Tensor spread_heads(const Tensor& kv, int half, const Seqs& prompts, int heads, 
     const std::int64_t C = kv.cols() / 2;
     ENG_CHECK(kv.cols() % 2 == 0 && heads > 0 && C % heads == 0 && slots >= prompts.max_len, "spread_heads", "kv ", kv.shape(), " with ", heads, " heads, ", slots, " slots for up to ",
               prompts.max_len, " prompts");
+    for (std::size_t i = 0; i < prompts.host_len.size(); ++i)
+        ENG_CHECK(prompts.host_begin[i] >= 0 && prompts.host_begin[i] + prompts.host_len[i] <= kv.rows(), "spread_heads", "list ", i, " ends at row ", prompts.host_begin[i] + prompts.host_len[i], " of ", kv.rows());
     const Tensor y = kv.like(Shape{std::int64_t(prompts.count) * heads * slots, C});
     run_spread_heads_forward(kv.device(), {columns(in(kv), half * C, C), in(prompts.begin), in(prompts.len), out(y), heads, slots});
     if (!wants_grad({&kv})) return y;
@@ -66,7 +68,7 @@ void slot_mix_backward(Backward& b) {
 Tensor slot_mix(const Tensor& q, const Tensor& k, const Tensor& gram, const Seqs& prompts, const Tensor& image, const Tensor& text, int patches, int heads) {
     const std::int64_t n = text.numel(), C = q.cols(), K = gram.cols();
     ENG_CHECK(heads > 0 && C % heads == 0 && K % heads == 0 && k.cols() == C && k.rows() == prompts.count * K && gram.rows() == k.rows() && patches > 0 && q.rows() % patches == 0 &&
-                  image.numel() == n && prompts.max_len <= K / heads,
+                  image.numel() == n && image.dtype() == DType::i32 && text.dtype() == DType::i32 && prompts.max_len <= K / heads,
               "slot_mix", "q ", q.shape(), " in images of ", patches, " regions, k ", k.shape(), " of ", prompts.count, " texts, gram ", gram.shape(), ", ", heads, " heads, ", image.numel(),
               " images and ", n, " texts");
     const MixAttrs at{heads, int(K) / heads, patches, score_scale(C, heads), double(C)};

@@ -26,7 +26,7 @@ END
 printf '#!/bin/sh\nSCVD_REHEARSAL_LIBRARY=%q PYTHONPATH=%q exec %q "$@"\n' "$build/libscvd_bench_emulated.so" "$PWD/tests/rehearsal" "$python" >"$pack/tools/python3"
 chmod +x "$pack"/tools/*
 export PATH=$pack/tools:$PATH SCVD_CUDNN=$build/libcudnn_twin.so CUEMU_ASYNC=eager OMP_WAIT_POLICY=passive
-export SUITE_TRAIN="--stop-after 2 --train.batch 4" SUITE_KERNELS="--size tiny --batches 3 --samples 1"
+export SUITE_TRAIN="--stop-after 2 --train.batch 4" SUITE_KERNELS="--size tiny --batches 4 --samples 1"
 export SUITE_STEP="--preset demo --batches 4 --samples 1" SUITE_PAIRS="demo bf16 cuda 5 6 4 3"
 export SUITE_SECONDS=7200 LIMIT_TESTS=1800 LIMIT_KERNELS=1800 LIMIT_STEP=1800 LIMIT_PAIRS=1800  # an emulator takes its time
 export RESULTS=$pack/results

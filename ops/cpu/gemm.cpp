@@ -183,6 +183,7 @@ void sums_of_products(const GroupedGemmArgs& g, std::int64_t m, std::int64_t n) 
 void grouped_gemm(const GroupedGemmArgs& g) {
     if (g.c.mode == Mode::skip) return;
     const std::int64_t m = g.ta ? g.a.cols : g.a_rows, n = g.tb ? g.b_rows : g.b.cols;
+    ENG_CHECK(g.c_at.p ? !g.tb && !g.bias.p && !g.gelu : !g.ta, "grouped_gemm", "sums over members take no b transposed, no bias and no activation, single products no a transposed");
     ENG_CHECK(g.c.cols == n && g.c.rows % m == 0 && (g.c_at.p || g.c.rows == g.members * m), "grouped_gemm", g.members, " products of ", m, "x", n, " into c ", g.c.rows, "x", g.c.cols);
     g.c_at.p ? sums_of_products(g, m, n) : products(g, m);
 }

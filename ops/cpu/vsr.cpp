@@ -86,7 +86,8 @@ void slot_mix_forward(const SlotMixFwd& a) {
                     for (std::int64_t s = 0; s < S; ++s) y[s] = s < len ? y[s] / sum : A(0);
                 }
                 times_gram(u, p, row<A>(a.gram, text * K), K);
-                const A rstd = A(1) / std::sqrt(dot<A, A>(p.data(), u.data(), K) / A(a.width) + A(a.eps));
+                // Rounding may leave less than nothing of values that cancel.
+                const A rstd = A(1) / std::sqrt(std::max(A(0), dot<A, A>(p.data(), u.data(), K)) / A(a.width) + A(a.eps));
                 emit(a.rstd, r, r + 1, [&](std::int64_t) { return rstd; });
                 emit(a.y, r * K, (r + 1) * K, [&](std::int64_t i) { return rstd * p[std::size_t(i - r * K)]; });
             }

@@ -15,7 +15,7 @@
 // delta        sum of dy y, by attention_delta; there are few queries.
 // Traffic      k, v, dk, dv once. Partial sums: 256 bytes a query, sequence and head, written and read. 145 KB through shared memory a
 //              sequence and head: 0.6 us. 10 nq nk 64 FLOP, nq padded to 8 N.
-// Registers    128 (N = 2: 158), sums 64, no spills: one block a multiprocessor.
+// Registers    124 to 128 (N = 2: 135 to 162), sums 64, no spills: one block a multiprocessor.
 // Numerics     f32 scores and sums; p and ds are rounded to bf16 as operands, partial sums are not.
 // Determinism  a key has one owner, a partial sum one writer; both are added up in the order of the list. No atomics.
 // Limits       not causal; at most 16 queries a sequence. Scratch memory has room for partial sums of two blocks a sequence

@@ -1,13 +1,14 @@
 // Products of blocks of rows in bf16 on mma.sync: every block of a with the block of b that it belongs to, or all members of a block of c
 // added up (GroupedGemmArgs in ops/kernels.h). VSR's pairs are such blocks: a pair's regions times its text's rows.
 //
-// Work split   a block of threads makes T x T of one block of c, as in gemm_mma.cu: 128 x 128 where c's blocks have as much, else 64 x 64.
+// Work split   a block of threads makes T x T of one block of c, as in gemm_mma.cu: 128 x 128 where c's blocks have as much and neither
+//              operand is transposed, else 64 x 64.
 // Tiling       k in steps of 32 through four stages. A member's k is filled up to whole steps, then the next member's follows: the
 //              ring never runs dry between them. Members come from a scan of c_at, some hundreds of its entries at a time.
 // Traffic      2 m n k FLOP a member. VSR's are all bound by memory: with k = 64 a pair's 192 x 2048 hidden values cost 50 MFLOP and 1.6 MB
 //              written (values and what they were before the activation), on the way back 0.8 MB read for each of two products.
 // Sums         of b over k, where asked for (the bias' gradient): one more product, with ones, by the warps of a tile's first rows.
-// Registers    64 (64 x 64; with sums 86) to 118 (128 x 128), no spills.
+// Registers    67 to 80 (64 x 64; with sums 96) and 119 to 124 (128 x 128), no spills.
 // Determinism  one owner per element, members in the order of the list. No atomics.
 // Limits       a is transposed only where members are added up, b only where not; rows that are not whole 16 bytes are loaded 2 bytes at a time.
 #include "ops/cuda/gemm_grouped.h"
@@ -96,8 +97,8 @@ Product product_of_member(const GroupedGemmArgs& g, std::int64_t m) {
 void grouped_gemm(const GroupedGemmArgs& g) {
     if (g.c.mode == Mode::skip || g.c.numel() == 0) return;
     const std::int64_t m = g.ta ? g.a.cols : g.a_rows, blocks = g.c.rows / m;
-    ENG_CHECK(!(g.ta && g.tb) && g.c.rows % m == 0 && (g.c_at.p || blocks == g.members), "grouped_gemm", g.members, " products into c ", g.c.rows, "x", g.c.cols);
-    ENG_CHECK(g.c_at.p ? !g.tb : !g.ta, "grouped_gemm", "sums over members with b transposed, and single products with a transposed, have no kernel");
+    ENG_CHECK(g.c.rows % m == 0 && (g.c_at.p || blocks == g.members), "grouped_gemm", g.members, " products into c ", g.c.rows, "x", g.c.cols);
+    ENG_CHECK(g.c_at.p ? !g.tb && !g.bias.p && !g.gelu : !g.ta, "grouped_gemm", "sums over members take no b transposed, no bias and no activation, single products no a transposed");
     ENG_CHECK(g.sums.mode == Mode::skip || (g.ta && g.c_at.p && g.sums.rows == blocks && g.sums.cols == g.c.cols), "grouped_gemm", "sums ", g.sums.rows, "x", g.sums.cols);
     const auto at = [](const View& v) { return static_cast<const int*>(v.p); };
     Grouped x{product_of_member(g, m), at(g.a_at), at(g.b_at), at(g.c_at), int(g.members), int(size_of(g.a.dtype)), g.a_rows * g.a.cols, g.b_rows * g.b.cols, g.sums};

