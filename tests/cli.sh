@@ -9,7 +9,7 @@ cd "$work"
 checks=0
 
 die() { printf 'FAILED: %s\n' "$*"; exit 1; }
-# refuses SENTENCE COMMAND...: fails, says SENTENCE (a part of the one line it prints), and leaves no run folder behind.
+# refuses SENTENCE COMMAND...: fails, says SENTENCE (a part of the one line it prints), and leaves no checkpoint behind.
 refuses() {
     local sentence=$1
     shift
@@ -33,11 +33,13 @@ refuses "neither a preset" train --config nothing.toml --data set --out run
 refuses "nowhere is not a folder" train --data nowhere --out run
 refuses "train.optimizer = \"sgd\", want adamw | adam" train --data set --out run --train.optimizer sgd
 refuses "data.on_bad = \"ignore\", want fatal | skip" train --data set --out run --data.on_bad ignore
+refuses "cgi.vsr = \"both\", want pair | text" train --data set --out run --cgi.vsr both
 mkdir empty
 refuses "holds no data_captions.json" train --data empty --out run
 printf '[train]\nepochs = "ten"\n' >bad.toml
 refuses "train.epochs = \"ten\" is not a whole number" train --config bad.toml --data set --out run
 refuses "--resume: run/last.safetensors is not there" train --data set --out run --resume
+[ ! -e run ] || die "a run that was refused before it began left a folder"
 
 tiny="--train.batch 8 --image.dim 32 --image.layers 1 --image.heads 1 --text.dim 32 --text.layers 1 --text.heads 1 --model.embed 32"
 refuses "the loss is" train --data set --out run $tiny --train.lr 1e30 --train.head_lr 1e30 --train.clip_norm 0 --train.warmup 0

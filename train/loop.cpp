@@ -120,6 +120,7 @@ private:
     std::string file(const char* name) const { return (fs::path(options_.out) / name).string(); }
 
     void prepare_folder() {
+        config_.model.check(), optimizer_options(config_.train);  // what is wrong with them is said before there is a folder
         std::error_code error;
         ENG_CHECK(!fs::exists(file("last.safetensors")), "train", options_.out, " already holds a run; use --resume to go on with it or another --out");
         fs::create_directories(options_.out, error);
