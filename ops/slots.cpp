@@ -2,6 +2,16 @@
 #include "ops/host.h"
 
 namespace eng {
+namespace {
+
+// Block i of a is block a_at[i], of a_rows rows; the same of b. c's blocks are c_at's, or the products one by one.
+void products(const Tensor& a, int a_rows, const Tensor& a_at, const Tensor& b, int b_rows, const Tensor& b_at, const Out& c, const Tensor& c_at, std::int64_t n, bool ta, bool tb) {
+    GroupedGemmArgs g{in(a), in(b), in(a_at), in(b_at), in(c_at)};
+    g.c = c, g.members = n, g.a_rows = a_rows, g.b_rows = b_rows, g.ta = ta, g.tb = tb;
+    run_grouped_gemm(a.device(), g);
+}
+
+}  // namespace
 
 Tensor spread_heads(const Tensor& kv, int half, const Seqs& prompts, int heads, int slots) {
     const std::int64_t C = kv.cols() / 2;
@@ -23,31 +33,21 @@ Tensor spread_heads(const Tensor& kv, int half, const Seqs& prompts, int heads, 
 Tensor gram(const Tensor& v, int rows) {
     ENG_CHECK(rows > 0 && v.rows() % rows == 0, "gram", v.shape(), " in blocks of ", rows, " rows");
     const Tensor y = v.like(Shape{v.rows(), rows}, stats_dtype(v.dtype()));
-    GroupedGemmArgs g{in(v), in(v)};
-    g.c = out(y), g.members = v.rows() / rows, g.a_rows = g.b_rows = rows, g.tb = true;
-    run_grouped_gemm(v.device(), g);
+    products(v, rows, {}, v, rows, {}, out(y), {}, v.rows() / rows, false, true);
     if (!wants_grad({&v})) return y;
     return Tape::recording->record("gram", {v}, y, {v}, 0, [](Backward& b) {  // dv = (dy + dy^T) v
         const Tensor& v = b.saved(0);
         const int rows = int(b.gout.cols());
         const Tensor dy = cast(b.gout.detach(), v.dtype());
-        GroupedGemmArgs g{in(dy), in(v)};
-        g.c = out(b.grad(0)), g.members = v.rows() / rows, g.a_rows = g.b_rows = rows;
-        run_grouped_gemm(v.device(), g);
-        const Tensor own = count_up(v.arena(), g.members);  // where a is transposed, a block is the sum of its members: here of one
-        g.c.mode = Mode::accumulate, g.ta = true, g.c_at = in(own);
-        run_grouped_gemm(v.device(), g);
+        const std::int64_t n = v.rows() / rows;
+        Out dv = out(b.grad(0));
+        products(dy, rows, {}, v, rows, {}, dv, {}, n, false, false);
+        dv.mode = Mode::accumulate;
+        products(dy, rows, {}, v, rows, {}, dv, count_up(v.arena(), n), n, true, false);  // where a is transposed, a block is the sum of its members: here of one
     });
 }
 
 namespace {
-
-// Block i of a is block a_at[i], of a_rows rows; the same of b. c's blocks are c_at's, or the products one by one.
-void products(const Tensor& a, int a_rows, const Tensor& a_at, const Tensor& b, int b_rows, const Tensor& b_at, const Out& c, const Tensor& c_at, std::int64_t n, bool ta, bool tb) {
-    GroupedGemmArgs g{in(a), in(b), in(a_at), in(b_at), in(c_at)};
-    g.c = c, g.members = n, g.a_rows = a_rows, g.b_rows = b_rows, g.ta = ta, g.tb = tb;
-    run_grouped_gemm(a.device(), g);
-}
 
 struct MixAttrs { int heads, slots, patches; double scale, width; };
 

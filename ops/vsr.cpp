@@ -57,9 +57,9 @@ void in_groups(const Tensor& q, const Folded& f, int patches, const Seqs& prompt
 }
 
 // The kernel takes two pairs of one text at a time. False: it is not for this card or these sizes.
-bool in_one_kernel(const Tensor& q, const Folded& f, const Seqs& pictures, const Seqs& slots, const std::vector<std::int32_t>& text, const VsrWeights& w, const Tensor& t) {
+bool in_one_kernel(const Tensor& q, const Folded& f, int patches, const Seqs& slots, const std::vector<std::int32_t>& image, const std::vector<std::int32_t>& text, const VsrWeights& w, const Tensor& t) {
     VsrPoolArgs args{in(q), in(f.k), in(f.v), in(f.u), in(f.c), in(w.ln5_weight), in(w.ln5_bias), in(w.down_weight), in(w.down_bias), in(w.ln6_weight), in(w.ln6_bias),
-                     in(pictures.begin), in(pictures.len), {}, {}, {}, out(t), w.heads, f.slots, float(score_scale(q.cols(), w.heads)), 1e-5f, w.residual};
+                     {}, {}, {}, {}, {}, out(t), w.heads, f.slots, float(score_scale(q.cols(), w.heads)), 1e-5f, w.residual};
     if (!cuda::vsr_pool_fits(args)) return false;
     std::vector<std::int32_t> taken, order, units;
     for (const std::int32_t i : text) taken.push_back(slots.host_len[std::size_t(i)]), order.push_back(std::int32_t(order.size()));
@@ -70,8 +70,9 @@ bool in_one_kernel(const Tensor& q, const Folded& f, const Seqs& pictures, const
     }
     if (units.size() % 2) units.push_back(-1);
     Arena& arena = q.arena();
+    const Seqs pictures = pick(arena, uniform_seqs(arena, int(q.rows()) / patches, patches), image);
     const Tensor texts = indices(arena, text), prompts = indices(arena, taken), pairs = indices(arena, units).view({std::int64_t(units.size()) / 2, 2});
-    args.text = in(texts), args.prompts = in(prompts), args.units = in(pairs);
+    args.q_begin = in(pictures.begin), args.q_len = in(pictures.len), args.text = in(texts), args.prompts = in(prompts), args.units = in(pairs);
     cuda::vsr_pool(args);
     return true;
 }
@@ -103,8 +104,7 @@ Tensor vsr_pool(const Tensor& q, const Tensor& kv, int patches, const Seqs& prom
     const Seqs slots = pick(q.arena(), prompts, used);
     const Folded f = fold(kv, slots, w);
     const Tensor t = q.like(Shape{std::int64_t(image.size()), q.cols()});
-    const Seqs regions = uniform_seqs(q.arena(), int(q.rows()) / patches, patches);
-    if (q.device() != Device::cuda || !in_one_kernel(q, f, pick(q.arena(), regions, image), slots, at, w, t)) in_groups(q, f, patches, slots, image, at, w, t);
+    if (q.device() != Device::cuda || !in_one_kernel(q, f, patches, slots, image, at, w, t)) in_groups(q, f, patches, slots, image, at, w, t);
     return t;
 }
 
