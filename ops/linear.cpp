@@ -54,19 +54,31 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor
     });
 }
 
+namespace {
+
+// linear(QuickGELU(pre), w2, b2, residual); up(h, pre) makes h = QuickGELU(pre). Where nothing is recorded pre is not kept, and h has its memory.
+template <class Up>
+Tensor through_hidden(const char* op, const Tensor& pre, bool record, const Tensor& w2, const Tensor& b2, const Tensor& residual, Up&& up) {
+    const Tensor h = record ? pre.like() : pre, y = pre.like(Shape{pre.rows(), w2.rows()});
+    check_linear(h, w2, b2);
+    ENG_CHECK(!residual.defined() || residual.shape() == y.shape(), op, "residual ", residual.shape(), " beside ", y.shape());
+    up(out(h), record ? out(pre) : Out{{}, Mode::skip});
+    GemmArgs down{in(h), in(w2), in(b2), in(residual), out(y)};
+    down.tb = true;
+    run_gemm(pre.device(), down);
+    return y;
+}
+
+}  // namespace
+
 Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual) {
     check_linear(x, w1, b1);
-    const Device d = x.device();
     const bool record = wants_grad({&x, &w1, &b1, &w2, &b2, &residual});
-    const Tensor pre = x.like(Shape{x.rows(), w1.rows()}), y = x.like(Shape{x.rows(), w2.rows()});
-    {
-        const Tensor h = record ? pre.like() : pre;
-        check_linear(h, w2, b2);
-        ENG_CHECK(!residual.defined() || residual.shape() == y.shape(), "mlp", "residual ", residual.shape(), " beside ", y.shape());
-        GemmArgs up{in(x), in(w1), in(b1), {}, out(h), record ? out(pre) : Out{{}, Mode::skip}}, down{in(h), in(w2), in(b2), in(residual), out(y)};
-        up.tb = up.gelu = down.tb = true;
-        run_gemm(d, up), run_gemm(d, down);
-    }
+    const Tensor pre = x.like(Shape{x.rows(), w1.rows()}), y = through_hidden("mlp", pre, record, w2, b2, residual, [&](const Out& h, const Out& before) {
+        GemmArgs up{in(x), in(w1), in(b1), {}, h, before};
+        up.tb = up.gelu = true;
+        run_gemm(x.device(), up);
+    });
     if (!record) return y;
     return Tape::recording->record("mlp", {x, w1, b1, w2, b2, residual}, y, {x, w1, pre, w2}, 0, [](Backward& b) {
         const Tensor g = activation_backward(b, 3, b.saved(2), b.saved(3));
@@ -135,17 +147,10 @@ Tensor grouped_matmul(const Tensor& a, const Tensor& b, const Tensor& which, con
 Tensor grouped_mlp(const Tensor& a, const Tensor& b, const Tensor& which, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual) {
     GroupedGemmArgs up = of_blocks("grouped_mlp", a, b, which, b1);
     const bool record = wants_grad({&a, &b, &b1, &w2, &b2, &residual});
-    const Tensor pre = a.like(Shape{a.rows(), b.cols()}), y = a.like(Shape{a.rows(), w2.rows()});
-    {
-        const Tensor h = record ? pre.like() : pre;
-        check_linear(h, w2, b2);
-        ENG_CHECK(!residual.defined() || residual.shape() == y.shape(), "grouped_mlp", "residual ", residual.shape(), " beside ", y.shape());
-        up.c = out(h), up.gelu = true;
-        if (record) up.pre = out(pre);
-        GemmArgs down{in(h), in(w2), in(b2), in(residual), out(y)};
-        down.tb = true;
-        run_grouped_gemm(a.device(), up), run_gemm(a.device(), down);
-    }
+    const Tensor pre = a.like(Shape{a.rows(), b.cols()}), y = through_hidden("grouped_mlp", pre, record, w2, b2, residual, [&](const Out& h, const Out& before) {
+        up.c = h, up.pre = before, up.gelu = true;
+        run_grouped_gemm(a.device(), up);
+    });
     if (!record) return y;
     return Tape::recording->record("grouped_mlp", {a, b, b1, w2, b2, residual}, y, {a, b, which, pre, w2}, 0, [](Backward& k) {
         const Tensor g = activation_backward(k, 3, k.saved(3), k.saved(4));

@@ -27,19 +27,14 @@
     T* name = reinterpret_cast<T*>(gpu_dyn_shared_)
 
 namespace eng::cuda {
+template <auto Kernel> cudaFuncAttributes attributes_of() {
+    cudaFuncAttributes of{};
+    CUDA_CHECK(cudaFuncGetAttributes(&of, Kernel));
+    return of;
+}
 // What Kernel's code on this card was made from: below 90 the driver has translated the code for older cards, which has
 // neither Hopper's instructions nor a wait in in_turn().
-template <auto Kernel> int ptx_version() {
-    cudaFuncAttributes of{};
-    CUDA_CHECK(cudaFuncGetAttributes(&of, Kernel));
-    return of.ptxVersion;
-}
-// Dynamic shared memory that nobody has to ask for: 48 KB less what the kernel has of its own.
-template <auto Kernel> std::size_t free_smem() {
-    cudaFuncAttributes of{};
-    CUDA_CHECK(cudaFuncGetAttributes(&of, Kernel));
-    return std::size_t(of.maxDynamicSharedSizeBytes);
-}
+template <auto Kernel> int ptx_version() { return attributes_of<Kernel>().ptxVersion; }
 // SCVD_EARLY_LAUNCH=0 launches each kernel in its turn, for finding out whose fault something is.
 template <auto Kernel> bool launches_early() {
     const char* asked = std::getenv("SCVD_EARLY_LAUNCH");
@@ -70,7 +65,8 @@ void launch(const Launch& cfg, Args&&... args) {
         cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke, sizeof invoke});
     });
 #else
-    static std::size_t allowed = free_smem<Kernel>();  // more has to be asked for; how much there is depends on card and kernel
+    // Without asking: 48 KB less what the kernel has of its own. More has to be asked for; how much there is depends on card and kernel.
+    static std::size_t allowed = std::size_t(attributes_of<Kernel>().maxDynamicSharedSizeBytes);
     if (cfg.smem > allowed) {
         CUDA_CHECK(cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(cfg.smem)));
         allowed = cfg.smem;
