@@ -26,10 +26,8 @@ void adamw_typed(const AdamWArgs& a) {
                 m[i] = b1 * m[i] + (A(1) - b1) * d;
                 v[i] = b2 * v[i] + (A(1) - b2) * d * d;
                 w[i] = keep * w[i] - lr * (m[i] * c1) / (std::sqrt(v[i] * c2) + eps);
+                if (c) store(c[i], float(w[i]));
             }
-            if (c)
-#pragma omp simd
-                for (std::int64_t i = first + b; i < first + e; ++i) c[i] = bf16(w[i]);
         });
         begin += n;
     }

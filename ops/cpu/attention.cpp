@@ -1,11 +1,12 @@
 // Attention, one (sequence, head) at a time: scores, softmax and products run on small f32 tiles that stay in cache.
 //
 //      k^T [D,nk]        v [nk,D]          The tiles are copied once per (sequence, head), rows padded to full
-//   q  s = q k^T   ->  p = softmax(s)      vectors; `product` then runs 4 rows x 2 vectors in registers.
+//   q  s = q k^T   ->  p = softmax(s)      vectors; `product` then runs 8 rows x 2 vectors in registers.
 //   [nq,nk]            o = p v [nq,D]
 //
 // Packed equals one by one bit for bit: nothing here depends on the other sequences of a batch.
 #include <cmath>
+#include <limits>
 
 #include "ops/cpu/math.h"
 #include "ops/cpu/store.h"
@@ -17,46 +18,47 @@ template <class A> struct Lanes;
 template <> struct Lanes<float> { typedef float type __attribute__((vector_size(64), aligned(4), may_alias)); };
 template <> struct Lanes<double> { typedef double type __attribute__((vector_size(64), aligned(8), may_alias)); };
 
-template <class A> constexpr std::int64_t kTile = 2 * 64 / std::int64_t(sizeof(A));  // columns per register tile
-template <class A> std::int64_t padded(std::int64_t n) { return (n + kTile<A> - 1) / kTile<A> * kTile<A>; }
+template <class A> constexpr std::int64_t kLanes = 64 / std::int64_t(sizeof(A));
+template <class A> std::int64_t padded(std::int64_t n) { return (n + kLanes<A> - 1) / kLanes<A> * kLanes<A>; }
 
-// c[M, ldc] = a b, a element (m,k) at a[m*am + k*ak]; b and c rows are padded to whole tiles of columns.
-template <class A, int R>
-void product_rows(std::int64_t N, std::int64_t K, const A* a, std::int64_t am, std::int64_t ak, const A* b, std::int64_t ldb, A* c, std::int64_t ldc) {
-    using V = typename Lanes<A>::type;
-    constexpr std::int64_t L = kTile<A> / 2;
-    for (std::int64_t n = 0; n < N; n += kTile<A>) {
-        V s0[R] = {}, s1[R] = {};
-        for (std::int64_t k = 0; k < K; ++k) {
-            const V b0 = *reinterpret_cast<const V*>(b + k * ldb + n), b1 = *reinterpret_cast<const V*>(b + k * ldb + n + L);
-            for (int r = 0; r < R; ++r) {
-                const A x = a[r * am + k * ak];
-                s0[r] += x * b0;
-                s1[r] += x * b1;
-            }
+// c[R, V vectors] = a b, a element (m,k) at a[m*am + k*ak].
+template <int R, int V, class A>
+void product_tile(std::int64_t K, const A* a, std::int64_t am, std::int64_t ak, const A* b, std::int64_t ldb, A* c, std::int64_t ldc) {
+    using Vec = typename Lanes<A>::type;
+    Vec sum[R][V] = {};
+    for (std::int64_t k = 0; k < K; ++k)
+        for (int v = 0; v < V; ++v) {
+            const Vec x = *reinterpret_cast<const Vec*>(b + k * ldb + v * kLanes<A>);
+            for (int r = 0; r < R; ++r) sum[r][v] += a[r * am + k * ak] * x;
         }
-        for (int r = 0; r < R; ++r) {
-            *reinterpret_cast<V*>(c + r * ldc + n) = s0[r];
-            *reinterpret_cast<V*>(c + r * ldc + n + L) = s1[r];
-        }
-    }
+    for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) *reinterpret_cast<Vec*>(c + r * ldc + v * kLanes<A>) = sum[r][v];
 }
+// All rows of V vectors of columns, R at a time and the rest by half as many: b's columns stay in L1.
+template <int R, int V, class A>
+void product_columns(std::int64_t M, std::int64_t K, const A* a, std::int64_t am, std::int64_t ak, const A* b, std::int64_t ldb, A* c, std::int64_t ldc) {
+    std::int64_t m = 0;
+    for (; m + R <= M; m += R) product_tile<R, V>(K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc);
+    if constexpr (R > 1) product_columns<R / 2, V>(M - m, K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc);
+}
+// c[M, N] = a b; N is whole vectors.
 template <class A>
 void product(std::int64_t M, std::int64_t N, std::int64_t K, const A* a, std::int64_t am, std::int64_t ak, const A* b, std::int64_t ldb, A* c, std::int64_t ldc) {
-    std::int64_t m = 0;
-    for (; m + 8 <= M; m += 8) product_rows<A, 8>(N, K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc);
-    for (; m < M; ++m) product_rows<A, 1>(N, K, a + m * am, am, ak, b, ldb, c + m * ldc, ldc);
+    std::int64_t n = 0;
+    for (; n + 2 * kLanes<A> <= N; n += 2 * kLanes<A>) product_columns<8, 2>(M, K, a, am, ak, b + n, ldb, c + n, ldc);
+    if (n < N) product_columns<8, 1>(M, K, a, am, ak, b + n, ldb, c + n, ldc);
 }
 
 template <class A> struct Tile {  // [rows][ld], reused from call to call
     std::vector<A> data;
     std::int64_t ld = 0;
-    A* shape(std::int64_t rows, std::int64_t cols) {
+    void shape(std::int64_t rows, std::int64_t cols) {  // each row's last vector becomes 0, and with it what pads the row
         ld = padded<A>(cols);
-        data.assign(std::size_t(rows * ld), A(0));
-        return data.data();
+        data.resize(std::size_t(rows * ld));
+        for (std::int64_t r = 0; r < rows; ++r) *reinterpret_cast<typename Lanes<A>::type*>(row(r) + ld - kLanes<A>) = typename Lanes<A>::type{};
     }
     A* row(std::int64_t r) { return data.data() + r * ld; }
+    void zero() { std::fill(data.begin(), data.end(), A(0)); }
 };
 
 template <class T, class A>
@@ -64,8 +66,9 @@ void load(Tile<A>& tile, const View& v, std::int64_t first, std::int64_t n, std:
     tile.shape(n, D);
     for (std::int64_t r = 0; r < n; ++r) {
         const T* x = row<T>(v, first + r) + col;
+        A* to = tile.row(r);
 #pragma omp simd
-        for (std::int64_t d = 0; d < D; ++d) tile.row(r)[d] = A(x[d]);
+        for (std::int64_t d = 0; d < D; ++d) to[d] = A(x[d]);
     }
 }
 template <class T, class A>
@@ -73,7 +76,24 @@ void load_transposed(Tile<A>& tile, const View& v, std::int64_t first, std::int6
     tile.shape(D, n);
     for (std::int64_t r = 0; r < n; ++r) {
         const T* x = row<T>(v, first + r) + col;
-        for (std::int64_t d = 0; d < D; ++d) tile.row(d)[r] = A(x[d]);
+        A* to = tile.row(0) + r;
+        for (std::int64_t d = 0; d < D; ++d) to[d * tile.ld] = A(x[d]);
+    }
+}
+
+// out rows [first, first+n), columns of head h (+)= tile
+template <class T, class A>
+void put(const Out& o, std::int64_t first, std::int64_t n, std::int64_t col, std::int64_t D, Tile<A>& tile) {
+    if (o.mode == Mode::skip) return;
+    for (std::int64_t r = 0; r < n; ++r) {
+        T* y = row<T>(o, first + r) + col;
+        const A* x = tile.row(r);
+        if (o.mode == Mode::accumulate)
+#pragma omp simd
+            for (std::int64_t d = 0; d < D; ++d) store(y[d], A(y[d]) + x[d]);
+        else
+#pragma omp simd
+            for (std::int64_t d = 0; d < D; ++d) store(y[d], x[d]);
     }
 }
 
@@ -85,19 +105,24 @@ Seq sequence(const AttentionSeqs& s, std::int64_t b) {
 
 template <class A> struct Scratch { Tile<A> q, k, v, s, o, dp, dk, dv; };
 
-// Rows of s become softmax(scale s); keys behind a causal query get 0. lse[i] = log sum exp.
+// Rows of s become softmax(scale s); keys behind a causal query get 0. lse[i] = log sum exp. Loops run over whole vectors.
 template <class A>
 void softmax_rows(Tile<A>& s, const Seq& q, double scale, bool causal, A* lse, std::int64_t lse_pitch) {
+    const int ld = int(s.ld);
     for (std::int64_t i = 0; i < q.nq; ++i) {
         A* p = s.row(i);
-        const std::int64_t n = causal ? std::min(q.nk, i + 1) : q.nk;
+        const int n = int(causal ? std::min(q.nk, i + 1) : q.nk);
         A hi = A(scale) * p[0], sum = 0;
-        for (std::int64_t j = 0; j < n; ++j) p[j] *= A(scale), hi = p[j] > hi ? p[j] : hi;
+#pragma omp simd reduction(max : hi)
+        for (int j = 0; j < ld; ++j) {
+            p[j] = j < n ? A(scale) * p[j] : -std::numeric_limits<A>::infinity();
+            hi = p[j] > hi ? p[j] : hi;
+        }
 #pragma omp simd reduction(+ : sum)
-        for (std::int64_t j = 0; j < n; ++j) sum += (p[j] = exp_(p[j] - hi));
+        for (int j = 0; j < ld; ++j) sum += (p[j] = exp_(p[j] - hi));
         const A r = A(1) / sum;
-        for (std::int64_t j = 0; j < n; ++j) p[j] *= r;
-        for (std::int64_t j = n; j < s.ld; ++j) p[j] = 0;
+#pragma omp simd
+        for (int j = 0; j < ld; ++j) p[j] = j < n ? r * p[j] : A(0);
         if (lse) lse[i * lse_pitch] = hi + std::log(sum);
     }
 }
@@ -112,8 +137,7 @@ void forward_one(const AttentionFwd& a, const Seq& s, int h, std::int64_t D, Scr
     softmax_rows(t.s, s, a.scale, a.causal, ptr<A>(a.lse) + s.o * a.heads + h, std::int64_t(a.heads));
     t.o.shape(s.nq, D);
     product(s.nq, t.o.ld, s.nk, t.s.row(0), t.s.ld, std::int64_t(1), t.v.row(0), t.v.ld, t.o.row(0), t.o.ld);
-    for (std::int64_t i = 0; i < s.nq; ++i)
-        for (std::int64_t d = 0; d < D; ++d) store(row<T>(a.y, s.o + i)[h * D + d], t.o.row(i)[d]);
+    put<T>(a.y, s.o, s.nq, h * D, D, t.o);
 }
 
 // p = exp(scale q k^T - lse) again, then dp = dy v^T, ds = scale p (dp - delta), dq = ds k, dk = ds^T q, dv = p^T dy.
@@ -126,11 +150,10 @@ void backward_one(const AttentionBwd& a, const Seq& s, int h, std::int64_t D, Sc
     product(s.nq, t.s.ld, D, t.q.row(0), t.q.ld, std::int64_t(1), t.k.row(0), t.k.ld, t.s.row(0), t.s.ld);
     for (std::int64_t i = 0; i < s.nq; ++i) {
         const A lse = ptr<A>(a.lse)[(s.o + i) * a.heads + h];
-        const std::int64_t n = a.causal ? std::min(s.nk, i + 1) : s.nk;
+        const int n = int(a.causal ? std::min(s.nk, i + 1) : s.nk);
         A* p = t.s.row(i);
 #pragma omp simd
-        for (std::int64_t j = 0; j < n; ++j) p[j] = exp_(A(a.scale) * p[j] - lse);
-        for (std::int64_t j = n; j < t.s.ld; ++j) p[j] = 0;
+        for (int j = 0; j < int(t.s.ld); ++j) p[j] = j < n ? exp_(A(a.scale) * p[j] - lse) : A(0);
     }
     Tile<A>& dy = t.v;  // first v^T for dp, then dy itself for dv
     Tile<A>& dyq = t.o;
@@ -143,7 +166,9 @@ void backward_one(const AttentionBwd& a, const Seq& s, int h, std::int64_t D, Sc
     for (std::int64_t i = 0; i < s.nq; ++i) {
         A delta = 0;
         const T* y = row<T>(a.y, s.o + i) + h * D;
-        for (std::int64_t d = 0; d < D; ++d) delta += dyq.row(i)[d] * A(y[d]);
+        const A* g = dyq.row(i);
+#pragma omp simd reduction(+ : delta)
+        for (std::int64_t d = 0; d < D; ++d) delta += g[d] * A(y[d]);
         A *dp = t.dp.row(i), *p = t.s.row(i);
 #pragma omp simd
         for (std::int64_t j = 0; j < t.dp.ld; ++j) dp[j] = A(a.scale) * p[j] * (dp[j] - delta);
@@ -153,19 +178,6 @@ void backward_one(const AttentionBwd& a, const Seq& s, int h, std::int64_t D, Sc
     load<T>(t.k, a.k, s.k, s.nk, h * D, D);
     t.o.shape(s.nq, D);
     product(s.nq, t.o.ld, s.nk, t.dp.row(0), t.dp.ld, std::int64_t(1), t.k.row(0), t.k.ld, t.o.row(0), t.o.ld);
-}
-
-// out rows [first, first+n), columns of head h (+)= tile
-template <class T, class A>
-void put(const Out& o, std::int64_t first, std::int64_t n, std::int64_t col, std::int64_t D, Tile<A>& tile) {
-    if (o.mode == Mode::skip) return;
-    for (std::int64_t r = 0; r < n; ++r) {
-        T* y = row<T>(o, first + r) + col;
-        if (o.mode == Mode::accumulate)
-            for (std::int64_t d = 0; d < D; ++d) store(y[d], A(y[d]) + tile.row(r)[d]);
-        else
-            for (std::int64_t d = 0; d < D; ++d) store(y[d], tile.row(r)[d]);
-    }
 }
 
 // Rows that several sequences share are summed in f32 over the list, in its order; one head per thread.
@@ -180,7 +192,7 @@ void backward_shared(const AttentionBwd& a, std::int64_t D, std::int64_t count) 
                 for (std::int64_t d = 0; d < D; ++d) sum.row(first + r)[d] += part.row(r)[d];
         };
         for (std::int64_t h = h0; h < h1; ++h) {
-            dq.shape(a.q.rows, D), dk.shape(a.k.rows, D), dv.shape(a.v.rows, D);
+            for (const auto& [sum, rows] : {std::pair{&dq, a.q.rows}, {&dk, a.k.rows}, {&dv, a.v.rows}}) sum->shape(rows, D), sum->zero();
             for (std::int64_t b = 0; b < count; ++b) {
                 const Seq s = sequence(a.seqs, b);
                 backward_one<T>(a, s, int(h), D, t);
