@@ -49,7 +49,7 @@ void focus_forward(const FocusFwd& a) {
                     at[c] = begin[n];
                     for (int k = 1; k < len[n]; ++k) {
                         const A v = w[k] * A(row<T>(a.l, begin[n] + k)[c]);
-                        if (!(v <= best)) best = v, at[c] = begin[n] + k;
+                        if (beats(v, best)) best = v, at[c] = begin[n] + k;
                     }
                     store(f[c], best);
                 }

@@ -1,6 +1,7 @@
 // Kernels that move rows. Scatters are split by columns, so every sum runs in the order of the rows.
 #include <limits>
 
+#include "ops/cpu/math.h"
 #include "ops/cpu/store.h"
 
 namespace eng::cpu {
@@ -59,7 +60,7 @@ void segment_max_forward(const SegmentMaxFwd& a) {
                 for (std::int64_t r = begin[s] + 1; r < begin[s] + len[s]; ++r) {
                     const T* x = row<T>(a.x, r);
                     for (std::int64_t c = 0; c < a.y.cols; ++c)
-                        if (!(x[c] <= y[c])) y[c] = x[c], at[c] = std::int32_t(r);  // the first of equals; NaN wins
+                        if (beats(acc_t<T>(x[c]), acc_t<T>(y[c]))) y[c] = x[c], at[c] = std::int32_t(r);
                 }
             }
         });

@@ -1,5 +1,5 @@
 #pragma once
-// exp() in a form the compiler can vectorise.
+// exp() in a form the compiler can vectorise, and what counts as a maximum.
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -25,6 +25,9 @@ inline float exp_(float x) {
     return p * std::bit_cast<float>(bits);
 }
 inline double exp_(double x) { return std::exp(x); }
+
+// Whether v is the maximum from here on: the first of equals stays, NaN wins over every number.
+template <class A> inline bool beats(A v, A best) { return v > best || v != v; }
 
 template <class A> inline A sigmoid(A x) { return A(1) / (A(1) + exp_(-x)); }
 

@@ -63,7 +63,7 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) focus_forw
         int at = first;
         for (int k = 1; k < count; ++k) {
             const float v = w[k] * float(row<T>(a.l, first + k)[c]);
-            if (!(v <= best)) best = v, at = first + k;
+            if (beats(v, best)) best = v, at = first + k;
         }
         emit(a.f, n * C + c, best);
         row<std::int32_t>(a.argmax, n)[c] = at;

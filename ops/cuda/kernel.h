@@ -66,6 +66,9 @@ template <int V, class F> __device__ __forceinline__ void for_columns(std::int64
     for (std::int64_t c = lane() * V; c < cols; c += 32 * V) f(c);
 }
 
+// Whether v is the maximum from here on: the first of equals stays, NaN wins over every number.
+__device__ __forceinline__ bool beats(float v, float best) { return v > best || v != v; }
+
 // The same sum in every lane; the order is a tree over the lanes and never changes.
 __device__ __forceinline__ float warp_sum(float v) {
 #pragma unroll

@@ -20,7 +20,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) segment_max_kerne
     int at = first;
     for (int r = first + 1; r < end; ++r) {
         const float x = float(row<T>(a.x, r)[c]);
-        if (!(x <= best)) best = x, at = r;
+        if (beats(x, best)) best = x, at = r;
     }
     emit(a.y, s * a.y.cols + c, best);
     ptr<std::int32_t>(a.argmax)[s * a.y.cols + c] = at;

@@ -116,6 +116,15 @@ PTX_INLINE float exp2_approx(float x) {
 #endif
 }
 
+PTX_INLINE float max_nan(float x, float y) {  // the larger; NaN if one of them is
+#if GPU_EMULATED
+    return x > y || x != x ? x : y;
+#else
+    float z;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+    return z;
+#endif
+}
 PTX_INLINE float tanh_approx(float x) {  // within 2^-11 of the value
 #if GPU_EMULATED
     return cuemu::to_bits(tanhf(x), 11);  // as wrong as the card may be

@@ -152,13 +152,13 @@ PTX_INLINE void pool(const Consumer& t, const float (&y)[4], int col, const floa
 #pragma unroll
     for (int i = 0; i < 2; ++i)
         if (inside[i]) {
-            top.x = fmaxf(top.x, (y[2 * i] - mean[i]) * rstd[i] * gamma.x + beta.x);
-            top.y = fmaxf(top.y, (y[2 * i + 1] - mean[i]) * rstd[i] * gamma.y + beta.y);
+            top.x = max_nan(top.x, (y[2 * i] - mean[i]) * rstd[i] * gamma.x + beta.x);
+            top.y = max_nan(top.y, (y[2 * i + 1] - mean[i]) * rstd[i] * gamma.y + beta.y);
         }
 #pragma unroll
-    for (int d = 4; d < 32; d *= 2) top.x = fmaxf(top.x, __shfl_xor_sync(kAllLanes, top.x, d)), top.y = fmaxf(top.y, __shfl_xor_sync(kAllLanes, top.y, d));
+    for (int d = 4; d < 32; d *= 2) top.x = max_nan(top.x, __shfl_xor_sync(kAllLanes, top.x, d)), top.y = max_nan(top.y, __shfl_xor_sync(kAllLanes, top.y, d));
     float* best = &t.s->best[t.group * 4 + t.warp][col];
-    if (t.lane < 4) best[0] = fmaxf(best[0], top.x), best[1] = fmaxf(best[1], top.y);
+    if (t.lane < 4) best[0] = max_nan(best[0], top.x), best[1] = max_nan(best[1], top.y);
 }
 
 // A tile of 64 rows; `rows` of the image are left from its first on.
@@ -212,7 +212,7 @@ PTX_INLINE void consume(Smem* s, const VsrPoolArgs& a, int units) {
         const int col = int(threadIdx.x) % 128 * 4;
         Vec<float, 4> top = *reinterpret_cast<const Vec<float, 4>*>(&s->best[t.group * 4][col]);
         for (int w = 1; w < 4; ++w)
-            for (int i = 0; i < 4; ++i) top[i] = fmaxf(top[i], s->best[t.group * 4 + w][col + i]);
+            for (int i = 0; i < 4; ++i) top[i] = max_nan(top[i], s->best[t.group * 4 + w][col + i]);
         if (own.pair >= 0) emit<4>(a.t, std::int64_t(own.pair) * kC + col, top);
         named_barrier_sync(1 + t.group, 128);  // they are read: the next unit may begin
     }
