@@ -29,6 +29,8 @@ ARGS = {
     "grouped_gemm": struct("GroupedGemm", (View, "a b a_at b_at c_at bias"), (Out, "c pre sums"), (C.c_int64, "members"), (C.c_int, "a_rows b_rows"), (C.c_bool, "ta tb gelu")),
     "layer_norm_forward": struct("LayerNormFwd", (View, "x gamma beta"), (Out, "y mean rstd"), (C.c_float, "eps")),
     "layer_norm_backward": struct("LayerNormBwd", (View, "dy x gamma mean rstd"), (Out, "dx dgamma dbeta")),
+    "layer_norm_max_forward": struct("LayerNormMaxFwd", (View, "x gamma beta"), (Out, "y argmax mean rstd"), (C.c_float, "eps")),
+    "layer_norm_max_backward": struct("LayerNormMaxBwd", (View, "dy x gamma mean rstd"), (Out, "dx dgamma dbeta"), (View, "argmax")),
     "attention_forward": struct("AttentionFwd", (View, "q k v"), (Seqs, "seqs"), (Out, "y lse"), (C.c_int, "heads"), (C.c_double, "scale"), (C.c_bool, "causal")),
     "attention_backward": struct("AttentionBwd", (View, "dy q k v y lse"), (Seqs, "seqs"), (Out, "dq dk dv"), (C.c_int, "heads"), (C.c_double, "scale"), (C.c_bool, "causal")),
     "softmax_xent_forward": struct("XentFwd", (View, "logits target"), (Out, "loss lse")),

@@ -5,7 +5,8 @@ from math import gcd
 from rows_attention import attention_row, text_lengths
 from rows_gemm import gemm_row, tower_rows
 from rows_grouped import grouped_row
-from rows_memory import adamw_row, layer_norm_row, loss_row
+from rows_memory import adamw_row, loss_row
+from rows_norm import layer_norm_max_row, layer_norm_row
 from rows_pairs import pairs_row
 from rows_pixels import patches_row
 
@@ -39,6 +40,7 @@ def rows(size, batches, device):
         all_rows += [pairs_row(f"attn.tvl.{m}", B, gcd(8, B), c["tokens"] - 1, 6, ht, dt // ht, m, device, **x) for m in ("f", "b")]
         all_rows += [grouped_row(f"grouped.vsr.{kind}", kind, B, gcd(8, B), c["tokens"] - 1, 8 * ht, ft, device, **x) for kind in ("f+bias+gelu2", "dx", "dw+bgrad")]
         all_rows += [layer_norm_row("ln.v.f", T, dv, False, device, **x), layer_norm_row("ln.v.b+res", T, dv, True, device, **x)]
+        all_rows += [layer_norm_max_row(f"ln+max.vsr.{m}", B * gcd(8, B), c["tokens"] - 1, dt, m == "b", device, **x) for m in ("f", "b")]
         all_rows += [loss_row("loss.sdm.fb", B, B, "sdm", device, **x), loss_row("loss.ce.fb", B, c["classes"], "ce", device, **x)]
         all_rows += [patches_row("augment+patchify", B, *c["picture"], device, **x)]
         for r in all_rows[at:]:

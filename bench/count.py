@@ -136,8 +136,7 @@ def interaction(k, c, images, texts, pairs, P, folded=False):
         if m.get("residual", "none") == "self":
             k.grouped("VSR G", rows, d, across, rows * across + texts * across * d, 2 * rows * d)
         k.linear("VSR down", rows, hidden, d, 0, 1)
-        k.norm("VSR ln6", rows, d)
-        k.memory("VSR max", 2 * rows * d, 2 * rows * d)
+        k.memory("VSR ln6 + max", 2 * rows * d + 8 * rows, 4 * rows * d + 8 * rows, 2 * d)
     elif pair_vsr and folded:
         across = d // 64 * P
         k.add("product forward", "VSR", 2.0 * pairs * N * (P * d + across * (d + hidden) + hidden * d), 2 * pairs * (N + 1) * d)

@@ -1,9 +1,9 @@
-"""What memory bounds: layer norm, losses, AdamW, patches. Peers: eager PyTorch, the same compiled, torchvision."""
+"""What memory bounds: losses, AdamW, patches. Peers: eager PyTorch, the same compiled, torchvision."""
 import torch
 import torch.nn.functional as F
 
 import timing
-from engine import ACCUMULATE, out, view
+from engine import out, view
 from rows import Built, Row, cycle, try_peers
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -15,85 +15,6 @@ def built(ours, peers, n, results, reference, before, e):
     b = Built(variants, n, {v: results[v] for v in variants}, reference, before)
     b.lacking = lack
     return b
-
-
-def layer_norm_row(name, T, C, backward, device, **extra):
-    """Backward also adds the gradient of the residual path; gradients of gamma and beta are f32."""
-    def build(e):
-        n = timing.copies(2 * T * C * (4 if backward else 2), device)
-        gamma, beta = (torch.randn(C, device=device).bfloat16() for _ in range(2))
-        f = lambda: torch.randn(T, C, device=device).bfloat16()
-        sets = [{"x": f(), "dy": f(), "res": f(), "y": torch.empty(T, C, device=device, dtype=torch.bfloat16)} for _ in range(n)]
-        stat = [torch.empty(T, device=device) for _ in range(2)]
-        grads, got = [torch.empty(C, device=device) for _ in range(2)], {}
-        first = sets[0]["res"].clone()
-        v = lambda t: view(t.view(1, -1))
-        column = lambda t: view(t.view(-1, 1))
-
-        def forward(s):
-            return e.kernel("layer_norm_forward", x=view(s["x"]), gamma=v(gamma), beta=v(beta), y=out(s["y"]), mean=out(stat[0].view(-1, 1)), rstd=out(stat[1].view(-1, 1)), eps=1e-5)
-
-        def ours():
-            if not backward:
-                return cycle([forward(s) for s in sets])
-            forward(sets[0])()
-            return cycle([e.kernel("layer_norm_backward", dy=view(s["dy"]), x=view(s["x"]), gamma=v(gamma), mean=column(stat[0]), rstd=column(stat[1]),
-                                   dx=out(s["res"], ACCUMULATE), dgamma=out(grads[0].view(1, -1)), dbeta=out(grads[1].view(1, -1))) for s in sets])
-
-        def eager(s):
-            if not backward:
-                return lambda: got.__setitem__("y", F.layer_norm(s["x"], (C,), gamma, beta))
-            _, mean, rstd = torch.ops.aten.native_layer_norm(s["x"], [C], gamma, beta, 1e-5)
-
-            def run():
-                dx, dg, db = torch.ops.aten.native_layer_norm_backward(s["dy"], s["x"], [C], mean, rstd, gamma, beta, [True, True, True])
-                got["b"] = [dx + s["res"], dg, db]
-            return run
-
-        def compiled(s):
-            if not backward:
-                f = torch.compile(lambda x, g, b: F.layer_norm(x, (C,), g, b), dynamic=False)
-                return lambda: got.__setitem__("y", f(s["x"], gamma, beta))
-            f = _compiled_backward()
-            _, mean, rstd = torch.ops.aten.native_layer_norm(s["x"], [C], gamma, beta, 1e-5)
-            return lambda: got.__setitem__("b", list(f(s["dy"], s["x"], mean, rstd, gamma, beta, s["res"])))
-
-        def reference():
-            s = sets[0]
-            x = s["x"].double().requires_grad_()
-            g, b = gamma.double().requires_grad_(), beta.double().requires_grad_()
-            y = F.layer_norm(x, (C,), g, b)
-            if not backward:
-                return [y.detach()]
-            dx, dg, db = torch.autograd.grad(y, (x, g, b), s["dy"].double())
-            return [dx + first.double(), dg, db]
-
-        def before():
-            sets[0]["res"].copy_(first)
-            sets[0]["y"].fill_(float("nan"))
-            got.clear()
-
-        made = lambda how: lambda: cycle([how(s) for s in sets])
-        results = {"ours": lambda: [sets[0]["res"], *grads] if backward else [sets[0]["y"]]}
-        results |= {p: (lambda: got["b"]) if backward else (lambda: [got["y"]]) for p in ("eager", "compile")}
-        return built(ours, {"eager": made(eager), "compile": made(compiled)}, n, results, reference, before, e)
-
-    moved = T * C * (8.0 if backward else 4.0) + 8 * T
-    return Row(name, [T, C], (20.0 if backward else 8.0) * T * C, moved, build, extra=extra)
-
-
-def _backward_formula(dy, x, mean, rstd, gamma, beta, res):
-    dx, dg, db = torch.ops.aten.native_layer_norm_backward(dy, x, [x.shape[-1]], mean, rstd, gamma, beta, [True, True, True])
-    return dx + res, dg.float(), db.float()
-
-
-_cache = []
-
-
-def _compiled_backward():
-    if not _cache:
-        _cache.append(torch.compile(_backward_formula, dynamic=False))
-    return _cache[0]
 
 
 def loss_row(name, rows, cols, kind, device, **extra):

@@ -9,6 +9,7 @@ namespace eng {
 namespace {
 
 using In = const std::vector<Tensor>&;
+using Sizes = std::vector<std::pair<std::int64_t, std::int64_t>>;
 
 std::vector<std::int32_t> counted(std::int64_t n, int step, int modulus) {
     std::vector<std::int32_t> v;
@@ -88,16 +89,12 @@ void add_matrix(std::vector<Case>& c) {
     c.push_back({"mlp", {{7, 13}, {29, 13}, {29}, {11, 29}, {11}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4]); }, 29, 12});  // bf16 hidden values are rounded twice, then summed
     c.push_back({"mlp with residual", {{193, 8}, {16, 8}, {16}, {8, 16}, {8}, {193, 8}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4], x[5]); }, 193, 12});
     c.push_back({"matmul", {{5, 11}, {11, 3}}, [](Arena&, In x) { return matmul(x[0], x[1]); }, 11});
-    c.push_back({"layer_norm odd width", {{4, 31}, {31}, {31}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 31, 2});  // gradients pass two means
-    c.push_back({"layer_norm one row", {{1, 5}, {5}, {5}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 16, 2});
-    c.push_back({"layer_norm many rows", {{193, 64}, {64}, {64}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 193, 2});
+    for (const auto& [rows, cols] : Sizes{{4, 31}, {1, 5}, {193, 64}, {70, 128}, {3, 256}, {5, 512}, {9, 768}, {2, 1024}})  // gradients pass two means
+        c.push_back({"layer_norm " + std::to_string(rows) + " x " + std::to_string(cols), {{rows, cols}, {cols}, {cols}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, double(std::max({rows, cols, std::int64_t(16)})), 2});
+    for (const auto& [rows, cols] : Sizes{{3, 31}, {1, 5}, {193, 64}, {7, 128}, {8, 256}, {193, 512}, {9, 768}, {2, 1024}})
+        c.push_back({"layer_norm_max over " + std::to_string(rows) + " rows of " + std::to_string(cols), {{3 * rows, cols}, {cols}, {cols}}, [rows = int(rows)](Arena&, In x) { return layer_norm_max(x[0], rows, x[1], x[2]); }, double(std::max({3 * rows, cols, std::int64_t(16)})), 2});
     c.push_back({"linear of many rows", {{300, 8}, {12, 8}, {12}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }, 300});
     c.push_back({"linear wide and deep", {{66, 1032}, {72, 1032}}, [](Arena&, In x) { return linear(x[0], x[1]); }, 1032});
-    c.push_back({"layer_norm rows of several blocks", {{70, 128}, {128}, {128}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 128, 2});
-    c.push_back({"layer_norm of 256", {{3, 256}, {256}, {256}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 256, 2});
-    c.push_back({"layer_norm text width", {{5, 512}, {512}, {512}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 512, 2});
-    c.push_back({"layer_norm of 1024", {{2, 1024}, {1024}, {1024}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 1024, 2});
-    c.push_back({"layer_norm model width", {{9, 768}, {768}, {768}}, [](Arena&, In x) { return layer_norm(x[0], x[1], x[2]); }, 768, 2});
     c.push_back({"l2_normalize in fours", {{9, 64}}, [](Arena&, In x) { return l2_normalize(x[0]); }, 64, 2});
     c.push_back({"l2_normalize", {{5, 33}}, [](Arena&, In x) { return l2_normalize(x[0]); }, 33, 2});
 }

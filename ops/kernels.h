@@ -43,6 +43,9 @@ struct GroupedGemmArgs {
 };
 struct LayerNormFwd { View x, gamma, beta; Out y, mean, rstd; float eps; };
 struct LayerNormBwd { View dy, x, gamma, mean, rstd; Out dx, dgamma, dbeta; };
+// y[b,c] = max over the rows r of segment b of LN(x)[r,c]; argmax names the first that reaches it. Segments are x.rows / y.rows rows, one behind another.
+struct LayerNormMaxFwd { View x, gamma, beta; Out y, argmax, mean, rstd; float eps; };
+struct LayerNormMaxBwd { LayerNormBwd norm; View argmax; };  // norm.dy [segments, C] belongs to the rows that argmax names
 struct L2NormalizeFwd { View x; Out y, rnorm; };            // y = x / |x|; a zero row stays zero; rnorm [N] = 1/|x|
 struct L2NormalizeBwd { View dy, y, rnorm; Out dx; };
 

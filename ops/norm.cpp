@@ -2,10 +2,15 @@
 
 namespace eng {
 
-Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps) {
+namespace {
+void check_affine(const char* op, const Tensor& x, const Tensor& gamma, const Tensor& beta) {
     const Shape affine{x.cols()};
-    ENG_CHECK(gamma.shape() == affine && beta.shape() == affine, "layer_norm", "x ", x.shape(), " needs gamma and beta ",
-              affine, ", got ", gamma.shape(), " and ", beta.shape());
+    ENG_CHECK(gamma.shape() == affine && beta.shape() == affine, op, "x ", x.shape(), " needs gamma and beta ", affine, ", got ", gamma.shape(), " and ", beta.shape());
+}
+}  // namespace
+
+Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps) {
+    check_affine("layer_norm", x, gamma, beta);
     const Tensor y = x.like();
     const Tensor mean = x.like(Shape{x.rows()}, stats_dtype(x.dtype())), rstd = mean.like();
     run_layer_norm_forward(x.device(), {in(x), in(gamma), in(beta), out(y), out(mean), out(rstd), eps});
@@ -13,6 +18,19 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, floa
     return Tape::recording->record("layer_norm", {x, gamma, beta}, y, {x, gamma, mean, rstd}, 0, [](Backward& b) {
         run_layer_norm_backward(b.gout.device(), {in(b.gout), in(b.saved(0)), in(b.saved(1)), in(b.saved(2)), in(b.saved(3)),
                                                   out(b.grad(0)), out(b.grad(1)), out(b.grad(2))});
+    });
+}
+
+Tensor layer_norm_max(const Tensor& x, int rows, const Tensor& gamma, const Tensor& beta, float eps) {
+    check_affine("layer_norm_max", x, gamma, beta);
+    ENG_CHECK(rows > 0 && x.rows() >= rows && x.rows() % rows == 0, "layer_norm_max", x.rows(), " rows in segments of ", rows);
+    const Tensor y = x.like(Shape{x.rows() / rows, x.cols()}), argmax = y.like(y.shape(), DType::i32);
+    const Tensor mean = x.like(Shape{x.rows()}, stats_dtype(x.dtype())), rstd = mean.like();
+    run_layer_norm_max_forward(x.device(), {in(x), in(gamma), in(beta), out(y), out(argmax), out(mean), out(rstd), eps});
+    if (!wants_grad({&x, &gamma, &beta})) return y;
+    return Tape::recording->record("layer_norm_max", {x, gamma, beta}, y, {x, gamma, mean, rstd, argmax}, 0, [](Backward& b) {
+        run_layer_norm_max_backward(b.gout.device(), {{in(b.gout), in(b.saved(0)), in(b.saved(1)), in(b.saved(2)), in(b.saved(3)), out(b.grad(0)), out(b.grad(1)), out(b.grad(2))},
+                                                      in(b.saved(4))});
     });
 }
 

@@ -56,6 +56,7 @@ Tensor matmul(const Tensor& a, const Tensor& b);                         // [N,K
 Tensor grouped_matmul(const Tensor& a, const Tensor& b, const Tensor& which, const Tensor& bias = {});  // [n R,K] [blocks K,C] -> [n R,C]
 Tensor grouped_mlp(const Tensor& a, const Tensor& b, const Tensor& which, const Tensor& b1, const Tensor& w2, const Tensor& b2, const Tensor& residual = {});  // mlp whose first product is grouped
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps = 1e-5f);
+Tensor layer_norm_max(const Tensor& x, int rows, const Tensor& gamma, const Tensor& beta, float eps = 1e-5f);  // max of LN(x) over each `rows` rows: [T,C] -> [T/rows,C]
 Tensor l2_normalize(const Tensor& x);                                    // rows to unit length
 Tensor scale_columns(const Tensor& x, const Tensor& s);                  // [N,C] times s[C]
 Tensor center_rows(const Tensor& x);                                     // less the mean of each row

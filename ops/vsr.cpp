@@ -37,11 +37,11 @@ Folded fold(const Tensor& kv, const Seqs& prompts, const VsrWeights& w) {
             linear(w.ln5_bias.view({1, kv.cols() / 2}), w.up_weight, w.up_bias), slots};
 }
 
-// LN6(F) of every region of every pair, [pairs patches, d]
-Tensor regions_of(const Tensor& q, const Folded& f, const Tensor& v_products, int patches, const Seqs& prompts, const Tensor& image, const Tensor& text, const VsrWeights& w) {
+// t of every pair, [pairs, d]
+Tensor pooled(const Tensor& q, const Folded& f, const Tensor& v_products, int patches, const Seqs& prompts, const Tensor& image, const Tensor& text, const VsrWeights& w) {
     const Tensor a = slot_mix(q, f.k, v_products, prompts, image, text, patches, w.heads);
     const Tensor g = w.residual ? grouped_matmul(a, f.scaled, text, w.ln5_bias) : Tensor{};
-    return layer_norm(grouped_mlp(a, f.u, text, f.c, w.down_weight, w.down_bias, g), w.ln6_weight, w.ln6_bias);
+    return layer_norm_max(grouped_mlp(a, f.u, text, f.c, w.down_weight, w.down_bias, g), patches, w.ln6_weight, w.ln6_bias);
 }
 Tensor products_of(const Folded& f, const VsrWeights& w) { return gram(f.v, w.heads * f.slots); }
 
@@ -51,8 +51,7 @@ void in_groups(const Tensor& q, const Folded& f, int patches, const Seqs& prompt
     const std::int64_t all = std::int64_t(image.size()), step = std::max<std::int64_t>(1, kGroupRows / patches);
     for (std::int64_t first = 0, n = 0; first < all; first += n) {
         n = std::min(step, all - first);
-        const Tensor z = regions_of(q, f, v_products, patches, prompts, images.slice(first, n), texts.slice(first, n), w);
-        copy(t.slice(first, n), segment_max(z, uniform_seqs(q.arena(), int(n), patches)));
+        copy(t.slice(first, n), pooled(q, f, v_products, patches, prompts, images.slice(first, n), texts.slice(first, n), w));
     }
 }
 
@@ -90,7 +89,7 @@ void check(const Tensor& q, const Tensor& kv, int patches, std::size_t images, s
 Tensor vsr(const Tensor& q, const Tensor& kv, int patches, const Seqs& prompts, const Tensor& image, const Tensor& text, const VsrWeights& w) {
     check(q, kv, patches, std::size_t(image.numel()), std::size_t(text.numel()), w);
     const Folded f = fold(kv, prompts, w);
-    return segment_max(regions_of(q, f, products_of(f, w), patches, prompts, image, text, w), repeat_seqs(q.arena(), int(text.numel()), 1, patches));
+    return pooled(q, f, products_of(f, w), patches, prompts, image, text, w);
 }
 
 Tensor vsr_pool(const Tensor& q, const Tensor& kv, int patches, const Seqs& prompts, const std::vector<std::int32_t>& image, const std::vector<std::int32_t>& text, const VsrWeights& w) {

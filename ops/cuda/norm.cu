@@ -1,17 +1,20 @@
 // Layer norm   y = gamma (x - mean) rstd + beta                        per row
 //              dx = rstd (g - mean(g) - xhat mean(g xhat)),  xhat = (x - mean) rstd,  g = dy gamma
 //              dgamma = sum over rows of dy xhat,  dbeta = sum over rows of dy
-// l2 norm      y = x / |x|,  dx = (dy - y (y.dy)) / |x|
+// with a max   y[b,c] = max over the rows of segment b of layer norm; dy belongs to the rows that reached it
 //
 // Work split   a warp per row, its lanes over the columns in vectors of four. A row is read again for each pass, from
 //              L1 after the first. Backward of the model's widths (layer_norm_backward_kernel): a warp keeps its row in
 //              registers and walks over rows of its block's chunk, adding up dgamma and dbeta on the way; the chunks' sums
 //              are added by column_sums.h. Other widths: dx by one kernel, the parameters' sums by another.
+//              With a max: a block per segment, each warp a stretch of its rows, the largest so far in registers beside their
+//              rows; backward is the one-pass kernel, which makes dy of the segment's, asked from L1. Other widths: statistics of the rows, then a
+//              thread per column; backward spreads dy over the rows and is layer norm's.
 // Traffic      forward reads x and writes y, backward reads dy and x and writes dx: 2 and 3 N C elements (4 to add, other widths 5),
-//              about 8 and 20 FLOPs each: bound by memory.
+//              about 8 and 20 FLOPs each: bound by memory. With a max forward only reads x, backward reads x and writes dx.
 // Numerics     f32 statistics; the variance takes a second pass over the row, never E[x^2]-E[x]^2, which cancels.
 // Determinism  no atomics: a row has one warp, columns are summed in a fixed order.
-// Limits       any width and number of rows; f32 and bf16; statistics are f32. A row of zeros has l2 norm y = 0.
+// Limits       any width and number of rows; f32 and bf16; statistics are f32.
 #include <algorithm>
 
 #include "ops/cuda/column_sums.h"
@@ -44,6 +47,76 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
     if (lane() == 0) ptr<float>(a.mean)[n] = mean, ptr<float>(a.rstd)[n] = rstd;
 }
 
+template <class T, int K> __global__ void __launch_bounds__(kWarps * 32, K <= 6 ? 2 : 1) layer_norm_max_kernel(LayerNormMaxFwd a) {
+    in_turn();
+    constexpr int C = K * 128;
+    GPU_SHARED(most, float[kWarps][128]);
+    GPU_SHARED(where, int[kWarps][128]);
+    const int rows = int(a.x.rows / a.y.rows), first = int(blockIdx.x) * rows, warp = int(threadIdx.x) / 32, col = lane() * 4;
+    Vec<float, 4> best[K];
+    Vec<int, 4> at[K];
+    for (int k = 0; k < K; ++k)
+        for (int j = 0; j < 4; ++j) best[k][j] = -INFINITY, at[k][j] = first + rows * warp / kWarps;
+    for (int n = first + rows * warp / kWarps; n < first + rows * (warp + 1) / kWarps; ++n) {
+        Vec<T, 4> x[K];
+#pragma unroll
+        for (int k = 0; k < K; ++k) x[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.x, n) + k * 128 + col);
+        float sum = 0, square = 0;
+        for (int k = 0; k < K; ++k)
+            for (int j = 0; j < 4; ++j) sum += float(x[k][j]);
+        const float mean = warp_sum(sum) / float(C);
+        for (int k = 0; k < K; ++k)
+            for (int j = 0; j < 4; ++j) square += (float(x[k][j]) - mean) * (float(x[k][j]) - mean);
+        const float rstd = rsqrtf(warp_sum(square) / float(C) + a.eps);
+        for (int k = 0; k < K; ++k) {
+            const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + k * 128 + col), beta = read<4>(ptr<T>(a.beta) + k * 128 + col);
+            for (int j = 0; j < 4; ++j) {
+                const float v = (float(x[k][j]) - mean) * rstd * gamma[j] + beta[j];
+                if (beats(v, best[k][j])) best[k][j] = v, at[k][j] = n;
+            }
+        }
+        if (lane() == 0) ptr<float>(a.mean)[n] = mean, ptr<float>(a.rstd)[n] = rstd;
+    }
+    for (int k = 0; k < K; ++k) {  // 128 columns at a time, warps in order
+        for (int j = 0; j < 4; ++j) most[warp][col + j] = best[k][j], where[warp][col + j] = at[k][j];
+        __syncthreads();  // every warp has left its maxima
+        if (const int c = int(threadIdx.x); c < 128) {
+            int w = 0;
+            for (int other = 1; other < kWarps; ++other)
+                if (beats(most[other][c], most[w][c])) w = other;
+            emit(a.y, std::int64_t(blockIdx.x) * C + k * 128 + c, most[w][c]);
+            row<std::int32_t>(a.argmax, blockIdx.x)[k * 128 + c] = where[w][c];
+        }
+        __syncthreads();  // they are read: the next columns overwrite them
+    }
+}
+
+template <class T> __global__ void __launch_bounds__(kWarps * 32) layer_norm_max_any_kernel(LayerNormMaxFwd a) {
+    in_turn();
+    const std::int64_t C = a.x.cols, rows = a.x.rows / a.y.rows, first = blockIdx.x * rows;
+    float *mean = ptr<float>(a.mean), *rstd = ptr<float>(a.rstd);
+    for (std::int64_t n = first + threadIdx.x / 32; n < first + rows; n += kWarps) {
+        float sum = 0, square = 0;
+        for_columns<1>(C, [&](std::int64_t c) { sum += float(row<T>(a.x, n)[c]); });
+        const float m = warp_sum(sum) / float(C);
+        for_columns<1>(C, [&](std::int64_t c) { square += (float(row<T>(a.x, n)[c]) - m) * (float(row<T>(a.x, n)[c]) - m); });
+        square = warp_sum(square);
+        if (lane() == 0) mean[n] = m, rstd[n] = rsqrtf(square / float(C) + a.eps);
+    }
+    __syncthreads();  // the statistics of every row are there
+    for (std::int64_t c = threadIdx.x; c < C; c += kWarps * 32) {
+        const float gamma = float(ptr<T>(a.gamma)[c]), beta = float(ptr<T>(a.beta)[c]);
+        float best = -INFINITY;
+        std::int64_t at = first;
+        for (std::int64_t n = first; n < first + rows; ++n) {
+            const float v = (float(row<T>(a.x, n)[c]) - mean[n]) * rstd[n] * gamma + beta;
+            if (beats(v, best)) best = v, at = n;
+        }
+        emit(a.y, blockIdx.x * C + c, best);
+        row<std::int32_t>(a.argmax, blockIdx.x)[c] = std::int32_t(at);
+    }
+}
+
 template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_norm_dx_kernel(LayerNormBwd a) {
     in_turn();
     const std::int64_t n = warp_row(), C = a.x.cols;
@@ -72,10 +145,12 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
 // Rows of K x 128 columns. partial [gridDim.x][2][C]: this block's sums of dgamma and dbeta. All that a row needs, with the gradient
 // that is added to, is asked for at once, and kept as it is stored: as f32 it left registers for 8 warps a multiprocessor, which have
 // too little under way for memory's latency (12 rows of 4.6 KB are 7 MB on all of them; 4.3 TB/s times 0.7 us are 3).
+// Max: dy is a segment's, and belongs to the rows that `argmax` names.
 constexpr int kRowWarps = 4;
-template <class T, int K> __global__ void __launch_bounds__(kRowWarps * 32, sizeof(T) == 2 && K <= 6 ? 3 : 2) layer_norm_backward_kernel(LayerNormBwd a, float* partial) {
+template <class T, int K, bool Max> __global__ void __launch_bounds__(kRowWarps * 32, sizeof(T) == 2 && K <= 6 ? 3 : 2) layer_norm_backward_kernel(LayerNormBwd a, View argmax, float* partial) {
     in_turn();
     constexpr int C = K * 128;
+    const std::int64_t rows = Max ? a.x.rows / argmax.rows : 1;
     GPU_SHARED(part, float[kRowWarps][2][128]);
     const std::int64_t chunk = blockIdx.x, chunks = gridDim.x;
     const int warp = int(threadIdx.x / 32), at = lane() * 4;
@@ -87,9 +162,15 @@ template <class T, int K> __global__ void __launch_bounds__(kRowWarps * 32, size
 #pragma unroll
         for (int k = 0; k < K; ++k) {
             x[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.x, n) + k * 128 + at);
-            dy[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.dy, n) + k * 128 + at);
+            dy[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.dy, n / rows) + k * 128 + at);
             if (add) old[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.dx, n) + k * 128 + at);
         }
+        if constexpr (Max)
+            for (int k = 0; k < K; ++k) {
+                const Vec<int, 4> winner = *reinterpret_cast<const Vec<int, 4>*>(row<int>(argmax, n / rows) + k * 128 + at);
+                for (int j = 0; j < 4; ++j)
+                    if (winner[j] != n) dy[k][j] = T(0.f);
+            }
         const auto each = [&](auto&& use) {  // use(k, j, xhat, dy, g)
 #pragma unroll
             for (int k = 0; k < K; ++k) {
@@ -132,44 +213,6 @@ template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) layer
     });
 }
 
-template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) l2_normalize_forward_kernel(L2NormalizeFwd a) {
-    in_turn();
-    const std::int64_t n = warp_row(), C = a.x.cols;
-    if (n >= a.x.rows) return;
-    float square = 0;
-    for_columns<V>(C, [&](std::int64_t c) {
-        const Vec<float, V> x = read<V>(row<T>(a.x, n) + c);
-        for (int j = 0; j < V; ++j) square += x[j] * x[j];
-    });
-    square = warp_sum(square);
-    const float r = square > 0 ? 1.f / sqrtf(square) : square == 0 ? 0.f : square;  // NaN stays NaN
-    for_columns<V>(C, [&](std::int64_t c) {
-        Vec<float, V> y = read<V>(row<T>(a.x, n) + c);
-        for (int j = 0; j < V; ++j) y[j] *= r;
-        emit<V>(a.y, n * C + c, y);
-    });
-    if (lane() == 0) ptr<float>(a.rnorm)[n] = r;
-}
-
-template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) l2_normalize_backward_kernel(L2NormalizeBwd a) {
-    in_turn();
-    const std::int64_t n = warp_row(), C = a.y.cols;
-    if (n >= a.y.rows) return;
-    float along = 0;
-    for_columns<V>(C, [&](std::int64_t c) {
-        const Vec<float, V> y = read<V>(row<T>(a.y, n) + c), dy = read<V>(row<T>(a.dy, n) + c);
-        for (int j = 0; j < V; ++j) along += y[j] * dy[j];
-    });
-    along = warp_sum(along);
-    const float r = ptr<float>(a.rnorm)[n];
-    for_columns<V>(C, [&](std::int64_t c) {
-        const Vec<float, V> y = read<V>(row<T>(a.y, n) + c);
-        Vec<float, V> dx = read<V>(row<T>(a.dy, n) + c);
-        for (int j = 0; j < V; ++j) dx[j] = r * (dx[j] - y[j] * along);
-        emit<V>(a.dx, n * C + c, dx);
-    });
-}
-
 }  // namespace
 
 void layer_norm_forward(const LayerNormFwd& a) {
@@ -178,35 +221,36 @@ void layer_norm_forward(const LayerNormFwd& a) {
     });
 }
 
-// Whether the widths that keep a row in registers know this one; runs it then.
-static bool layer_norm_backward_in_one_pass(const LayerNormBwd& a) {
-    const std::int64_t N = a.x.rows, C = a.x.cols;
-    if (!N || C % 128 || (a.dx.p && a.dx.dtype != a.x.dtype) || !in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx})) return false;
-    const int chunks = int(std::min<std::int64_t>(ceil_div(N, 8 * kRowWarps), 396));  // three blocks for each of an H200's multiprocessors
-    const Scratch partial(std::size_t(chunks) * 2 * std::size_t(C) * sizeof(float));
-    const auto run = [&](auto k) {
-        dispatch(a.x.dtype, "layer_norm", [&](auto tag) {
-            launch<layer_norm_backward_kernel<decltype(tag), k>>({unsigned(chunks), kRowWarps * 32}, a, partial.as<float>());
-        });
-        return true;
-    };
-    bool known = false;
-    switch (C / 128) {
-        case 1: known = run(std::integral_constant<int, 1>{}); break;
-        case 2: known = run(std::integral_constant<int, 2>{}); break;
-        case 4: known = run(std::integral_constant<int, 4>{}); break;
-        case 6: known = run(std::integral_constant<int, 6>{}); break;
-        case 8: known = run(std::integral_constant<int, 8>{}); break;
+// run(K) for the widths K 128 whose rows are kept in registers; false for others.
+template <class Run> static bool with_row_in_registers(std::int64_t cols, Run&& run) {
+    if (cols % 128) return false;
+    switch (cols / 128) {
+        case 1: return run(std::integral_constant<int, 1>{}), true;
+        case 2: return run(std::integral_constant<int, 2>{}), true;
+        case 4: return run(std::integral_constant<int, 4>{}), true;
+        case 6: return run(std::integral_constant<int, 6>{}), true;
+        case 8: return run(std::integral_constant<int, 8>{}), true;
     }
-    if (!known) return false;
-    add_chunks(partial.as<float>(), chunks, 2 * C, a.dgamma);
-    add_chunks(partial.as<float>() + C, chunks, 2 * C, a.dbeta);
-    return true;
+    return false;
+}
+
+template <bool Max> static bool layer_norm_backward_in_one_pass(const LayerNormBwd& a, const View& argmax) {
+    const std::int64_t N = a.x.rows, C = a.x.cols;
+    if (!N || (a.dx.p && a.dx.dtype != a.x.dtype) || !in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx, &argmax})) return false;
+    return with_row_in_registers(C, [&](auto k) {
+        const int chunks = int(std::min<std::int64_t>(ceil_div(N, 8 * kRowWarps), 396));  // three blocks for each of an H200's multiprocessors
+        const Scratch partial(std::size_t(chunks) * 2 * std::size_t(C) * sizeof(float));
+        dispatch(a.x.dtype, "layer_norm", [&](auto tag) {
+            launch<layer_norm_backward_kernel<decltype(tag), k, Max>>({unsigned(chunks), kRowWarps * 32}, a, argmax, partial.as<float>());
+        });
+        add_chunks(partial.as<float>(), chunks, 2 * C, a.dgamma);
+        add_chunks(partial.as<float>() + C, chunks, 2 * C, a.dbeta);
+    });
 }
 
 void layer_norm_backward(const LayerNormBwd& a) {
     const std::int64_t N = a.x.rows, C = a.x.cols;
-    if (layer_norm_backward_in_one_pass(a)) return;
+    if (layer_norm_backward_in_one_pass<false>(a, {})) return;
     if (a.dx.mode != Mode::skip)
         dispatch(a.x.dtype, in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx}), "layer_norm", [&](auto tag, auto v) {
             launch<layer_norm_dx_kernel<decltype(tag), v>>(warp_per_row(N), a);
@@ -221,17 +265,22 @@ void layer_norm_backward(const LayerNormBwd& a) {
     add_chunks(partial.as<float>() + C, chunks, 2 * C, a.dbeta);
 }
 
-void l2_normalize_forward(const L2NormalizeFwd& a) {
-    dispatch(a.x.dtype, in_fours(a.x.cols, {&a.x, &a.y}), "l2_normalize", [&](auto tag, auto v) {
-        launch<l2_normalize_forward_kernel<decltype(tag), v>>(warp_per_row(a.x.rows), a);
+void layer_norm_max_forward(const LayerNormMaxFwd& a) {
+    const Launch segments{unsigned(a.y.rows), kWarps * 32};
+    dispatch(a.x.dtype, "layer_norm_max", [&](auto tag) {
+        using T = decltype(tag);
+        const bool known = in_fours(a.x.cols, {&a.x, &a.gamma, &a.beta}) && with_row_in_registers(a.x.cols, [&](auto k) { launch<layer_norm_max_kernel<T, k>>(segments, a); });
+        if (!known) launch<layer_norm_max_any_kernel<T>>(segments, a);
     });
 }
 
-void l2_normalize_backward(const L2NormalizeBwd& a) {
-    if (a.dx.mode == Mode::skip) return;
-    dispatch(a.y.dtype, in_fours(a.y.cols, {&a.y, &a.dy, &a.dx}), "l2_normalize", [&](auto tag, auto v) {
-        launch<l2_normalize_backward_kernel<decltype(tag), v>>(warp_per_row(a.y.rows), a);
-    });
+void layer_norm_max_backward(const LayerNormMaxBwd& a) {
+    if (layer_norm_backward_in_one_pass<true>(a.norm, a.argmax)) return;
+    const Scratch spread(std::size_t(a.norm.x.numel()) * size_of(a.norm.x.dtype));
+    LayerNormBwd norm = a.norm;
+    norm.dy = {spread.as<void>(), a.norm.x.dtype, a.norm.x.rows, a.norm.x.cols, a.norm.x.cols};
+    segment_max_backward({a.norm.dy, a.argmax, {norm.dy, Mode::write}});
+    layer_norm_backward(norm);
 }
 
 }  // namespace eng::cuda
