@@ -3,7 +3,7 @@
 same weights, features, cached sides and blocks of pairs.
 
     bench/all_pairs.py build/bench_all_pairs [PRESET f32|bf16 cpu|cuda QUERIES IMAGES TEXT_BLOCK IMAGE_BLOCK]
-    bench/all_pairs.py --record build/bench_all_pairs      both types on this CPU, into bench/results/cpu-all-pairs.json
+    bench/all_pairs.py --record build/bench_all_pairs FILE  both types on this CPU, into FILE (bench/results/cpu-all-pairs-*.json)
     bench/all_pairs.py --twin FOLDER DTYPE DEVICE          the PyTorch side of a dumped run
 
 The defaults are CUHK-PEDES' test split on a GPU. Smaller runs print what the whole would take, marked as extrapolated."""
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import machine
 
@@ -93,10 +94,11 @@ def beside(ours, args):
 def main():
     if len(sys.argv) == 5 and sys.argv[1] == "--twin":
         return twin(*sys.argv[2:])
-    if len(sys.argv) == 3 and sys.argv[1] == "--record":
+    if len(sys.argv) == 4 and sys.argv[1] == "--record":
         record = machine.record()
         record |= {"results": [beside(sys.argv[2], ["vit-b16", dtype, "cpu", "32", "64", "32", "64"]) for dtype in ("bf16", "f32")], "load_after": os.getloadavg()}
-        return (machine.RESULTS / "cpu-all-pairs.json").write_text(json.dumps(record, indent=1) + "\n")
+        Path(sys.argv[3]).write_text(json.dumps(record, indent=1) + "\n")
+        return
     ours = sys.argv[1] if len(sys.argv) > 1 else "build/bench_all_pairs"
     args = sys.argv[2:] or ["vit-b16", "bf16", "cuda", str(QUERIES), str(GALLERY), "32", "64"]
     if len(args) != 7:

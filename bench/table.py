@@ -140,16 +140,14 @@ def step_table(lines, goals):
     return "\n".join(out)
 
 
-def newest(pattern):
-    files = sorted((HERE / "results").glob(pattern))
-    return json.loads(files[-1].read_text()) if files else None
+def of_each_machine(pattern, table):
+    """A table of each record in bench/results, newest first."""
+    records = [json.loads(f.read_text()) for f in (HERE / "results").glob(pattern)]
+    return "\n\n".join(table(r) for r in sorted(records, key=lambda r: r["date"], reverse=True)) or "Not measured."
 
 
-def cpu_table():
-    """bench/cpu_peers.py's newest record, in GFLOP/s."""
-    r = newest("cpu-2*.json")
-    if not r:
-        return "Not measured."
+def cpu_table(r):
+    """bench/cpu_peers.py's, in GFLOP/s."""
     names = list(dict.fromkeys(p for x in r["results"] for p in x["ms"]))
     out = [machine.headline(r), "",
            "| threads | type | what | " + " | ".join(names) + " | widest spread |", "|---|---|---|" + "---|" * (len(names) + 1)]
@@ -165,10 +163,8 @@ def work_of(what):
     return 2.0 * math.prod(s) if len(s) == 3 else (4.0 if what.endswith("forward") else 10.0) * math.prod(s) * s[1]
 
 
-def all_pairs_table():
-    r = newest("cpu-all-pairs.json")
-    if not r:
-        return "Not measured."
+def all_pairs_table(r):
+    """bench/all_pairs.py's."""
     out = [machine.headline(r), "",
            "| type | ours, pairs/s | PyTorch, pairs/s | ratio | largest difference of a score | all 18.9 M pairs, ours, extrapolated |", "|---|---|---|---|---|---|"]
     for x in r["results"]:
@@ -177,13 +173,8 @@ def all_pairs_table():
     return "\n".join(out)
 
 
-def cpu_steps_table():
-    """bench/torch_step.py's records, a table for each machine."""
-    files = sorted((HERE / "results").glob("cpu-steps*.json"))
-    return "\n\n".join(steps_of(json.loads(f.read_text())) for f in files) or "Not measured."
-
-
-def steps_of(r):
+def cpu_steps_table(r):
+    """bench/torch_step.py's."""
     out = [machine.headline(r), "", "| preset, batch | type | what | ours, ms | PyTorch, ms | ratio | memory, ours, MB | memory, PyTorch, MB |", "|---|---|---|---|---|---|---|---|"]
     for x in r["results"]:
         for part in ("step", "images", "texts"):
@@ -211,7 +202,8 @@ def write_docs(lines, goals):
     work = "\n\n".join(f"Batch {B}:\n\n" + count.table(count.training_step(c, B), 788e12, 4.3e12) for B in (64, 128))
     measured = row_table(gpu) if any(l["type"] == "row" and "ms" in l for l in gpu) else "No GPU has run them yet."
     path.write_text(fill(path.read_text(), {"work": work, "kernels": kernel_table(gpu, goals), "rows": measured, "step": step_table(gpu, goals),
-                                          "all pairs on a CPU": all_pairs_table(), "CPU": cpu_table(), "steps on a CPU": cpu_steps_table()}))
+                                          "all pairs on a CPU": of_each_machine("cpu-all-pairs*.json", all_pairs_table), "CPU": of_each_machine("cpu-2*.json", cpu_table),
+                                          "steps on a CPU": of_each_machine("cpu-steps*.json", cpu_steps_table)}))
     print(path)
 
 
