@@ -53,7 +53,7 @@ template <class A> struct Tile {  // [rows][ld], reused from call to call
     std::vector<A> data;
     std::int64_t ld = 0;
     void shape(std::int64_t rows, std::int64_t cols) {  // each row's last vector becomes 0, and with it what pads the row
-        ld = padded<A>(cols);
+        ld = std::max(kLanes<A>, padded<A>(cols));
         data.resize(std::size_t(rows * ld));
         for (std::int64_t r = 0; r < rows; ++r) *reinterpret_cast<typename Lanes<A>::type*>(row(r) + ld - kLanes<A>) = typename Lanes<A>::type{};
     }

@@ -23,7 +23,7 @@ Stats<A> stats_of(const T* x, std::int64_t C, float eps) {
 }
 
 // With xhat = (x-mean) rstd and g = dy gamma:  dx = rstd (g - mean(g) - xhat mean(g xhat)).  gamma belongs inside both
-// means.  dgamma = sum_n dy xhat, dbeta = sum_n dy.  dy_of(n, c) is dy.
+// means.  dgamma = sum_n dy xhat, dbeta = sum_n dy.  dy_of(n)(c) is dy.
 template <class T, class DyOf>
 void layer_norm_backward_of(const LayerNormBwd& a, DyOf&& dy_of) {
     using A = acc_t<T>;
