@@ -150,7 +150,7 @@ constexpr int kRowWarps = 4;
 template <class T, int K, bool Max> __global__ void __launch_bounds__(kRowWarps * 32, sizeof(T) == 2 && K <= 6 ? 3 : 2) layer_norm_backward_kernel(LayerNormBwd a, View argmax, float* partial) {
     in_turn();
     constexpr int C = K * 128;
-    const std::int64_t rows = Max ? a.x.rows / argmax.rows : 1;
+    const int rows = Max ? int(a.x.rows / argmax.rows) : 1;
     GPU_SHARED(part, float[kRowWarps][2][128]);
     const std::int64_t chunk = blockIdx.x, chunks = gridDim.x;
     const int warp = int(threadIdx.x / 32), at = lane() * 4;
@@ -158,16 +158,17 @@ template <class T, int K, bool Max> __global__ void __launch_bounds__(kRowWarps 
     Vec<float, 4> dgamma[K] = {}, dbeta[K] = {};
     for (std::int64_t n = a.x.rows * chunk / chunks + warp; n < a.x.rows * (chunk + 1) / chunks; n += kRowWarps) {
         const float mean = ptr<float>(a.mean)[n], rstd = ptr<float>(a.rstd)[n];
+        const std::int64_t of = Max ? int(n) / rows : n;  // the row of dy
         Vec<T, 4> x[K], dy[K], old[K];
 #pragma unroll
         for (int k = 0; k < K; ++k) {
             x[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.x, n) + k * 128 + at);
-            dy[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.dy, n / rows) + k * 128 + at);
+            dy[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.dy, of) + k * 128 + at);
             if (add) old[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.dx, n) + k * 128 + at);
         }
         if constexpr (Max)
             for (int k = 0; k < K; ++k) {
-                const Vec<int, 4> winner = *reinterpret_cast<const Vec<int, 4>*>(row<int>(argmax, n / rows) + k * 128 + at);
+                const Vec<int, 4> winner = *reinterpret_cast<const Vec<int, 4>*>(row<int>(argmax, of) + k * 128 + at);
                 for (int j = 0; j < 4; ++j)
                     if (winner[j] != n) dy[k][j] = T(0.f);
             }
