@@ -43,6 +43,15 @@ refuses "--resume: run/last.safetensors is not there" train --data set --out run
 
 tiny="--train.batch 8 --image.dim 32 --image.layers 1 --image.heads 1 --text.dim 32 --text.layers 1 --text.heads 1 --model.embed 32"
 refuses "the loss is" train --data set --out run $tiny --train.lr 1e30 --train.head_lr 1e30 --train.clip_norm 0 --train.warmup 0
+
+"$scvd" train --data set --out stopped $tiny --train.epochs 100000 --train.log_every 1 >out 2>err &
+asked=$!
+until [ -s stopped/metrics.jsonl ]; do kill -0 $asked 2>/dev/null || die "training ended by itself: $(cat err)"; sleep 0.1; done
+kill -TERM $asked
+wait $asked || die "an interrupted run said: $(cat err)"
+grep -q "interrupted at update" out || die "an interrupted run said: $(cat out err)"
+[ -s stopped/last.safetensors ] || die "an interrupted run kept nothing"
+checks=$((checks + 1))
 refuses "the first output that is not finite" train --data set --out run $tiny --train.lr 1e30 --train.head_lr 1e30 --train.clip_norm 0 --train.warmup 0 --check-numerics
 export SCVD_CUDNN=/nowhere/libcudnn.so.9  # what cannot be loaded, or what the build lacks, is said before anything is done
 refuses "cudnn: --conv cudnn" train --data set --out run $tiny --device cuda --conv cudnn

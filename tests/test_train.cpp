@@ -1,8 +1,10 @@
 // Training end to end on a toy set: it learns what it should and nothing it should not; resume is bit-exact; bad input
 // ends with one sentence.
 #include <gtest/gtest.h>
+#include <sys/auxv.h>
 
 #include <cmath>
+#include <csignal>
 #include <fstream>
 
 #include "engine/parallel.h"
@@ -127,6 +129,22 @@ TEST(Resume, IsBitExact) {
     load_weights(f / "whole/last.safetensors", a);
     load_weights(f / "parts/last.safetensors", b);
     EXPECT_EQ(std::memcmp(a.params().master.raw(), b.params().master.raw(), a.params().master.bytes()), 0);
+}
+
+// oneDNN's products use the stack pointer as a register: a handler on that stack would overwrite the heap, now and then.
+TEST(Interruption, IsHandledOnAStackOfItsOwn) {
+    TempFolder f;
+    make_toy_set(f.path / "set");
+    run(toy_config(f / "set"), f / "run", 1);
+    for (const int signal : {SIGINT, SIGTERM}) {
+        struct sigaction now {};
+        ASSERT_EQ(sigaction(signal, nullptr, &now), 0);
+        EXPECT_TRUE(now.sa_flags & SA_ONSTACK) << signal;
+    }
+    stack_t own{};
+    ASSERT_EQ(sigaltstack(nullptr, &own), 0);
+    EXPECT_FALSE(own.ss_flags & SS_DISABLE);
+    EXPECT_GE(own.ss_size, 2 * getauxval(AT_MINSIGSTKSZ));
 }
 
 TEST(Loader, SameBatchesForAnyNumberOfWorkers) {

@@ -1,11 +1,14 @@
 #include "train/loop.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <bit>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -28,6 +31,20 @@ namespace {
 
 namespace fs = std::filesystem;
 volatile std::sig_atomic_t interrupted = 0;
+
+// The handler has a stack of its own: oneDNN's generated products use the stack pointer as a register, and what the kernel writes
+// below it when a signal comes would land in the heap. A signal to the process goes to its first thread.
+void stop_when_asked() {
+    static char own[1 << 16];  // with AMX, the registers that are saved there take 11 KB
+    stack_t stack{};
+    stack.ss_sp = own, stack.ss_size = sizeof own;
+    struct sigaction action {};
+    action.sa_handler = [](int) { interrupted = 1; };
+    action.sa_flags = SA_ONSTACK | SA_RESTART;
+    const bool first_thread = gettid() == getpid();
+    ENG_CHECK((!first_thread || !sigaltstack(&stack, nullptr)) && !sigaction(SIGINT, &action, nullptr) && !sigaction(SIGTERM, &action, nullptr), "train", "cannot take signals: ",
+              std::strerror(errno));
+}
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -239,8 +256,7 @@ void train(const TrainOptions& o) {
 
 void train(const TrainOptions& o, World& world) {
     eng::Tape::check_numerics = o.check_numerics;
-    std::signal(SIGINT, [](int) { interrupted = 1; });
-    std::signal(SIGTERM, [](int) { interrupted = 1; });
+    stop_when_asked();
     Run(o, world).go();
 }
 
