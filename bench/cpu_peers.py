@@ -55,7 +55,7 @@ def numbers(n, dtype):
 
 
 def address(a):
-    return a.buffer_info()[0] if isinstance(a, array.array) else C.addressof(a)
+    return C.addressof(C.c_char.from_buffer(a))
 
 
 def ours(dtype, threads, library):

@@ -1,4 +1,6 @@
 """Layer norm, alone and with the max over the rows of a pair behind it. Peers: eager PyTorch, the same compiled."""
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -7,11 +9,10 @@ from engine import ACCUMULATE, out, view
 from rows import Row, cycle
 from rows_memory import built
 
-_cache = {}
 
-
+@functools.cache
 def _compiled(f):
-    return _cache.setdefault(f, torch.compile(f, dynamic=False))
+    return torch.compile(f, dynamic=False)
 
 
 def layer_norm_row(name, T, C, backward, device, **extra):
@@ -39,7 +40,7 @@ def layer_norm_row(name, T, C, backward, device, **extra):
 
         def eager(s):
             if not backward:
-                return lambda: got.__setitem__("y", F.layer_norm(s["x"], (C,), gamma, beta))
+                return lambda: got.__setitem__("y", norm(s["x"], gamma, beta))
             _, mean, rstd = torch.ops.aten.native_layer_norm(s["x"], [C], gamma, beta, 1e-5)
 
             def run():
@@ -49,7 +50,7 @@ def layer_norm_row(name, T, C, backward, device, **extra):
 
         def compiled(s):
             if not backward:
-                f = torch.compile(lambda x, g, b: F.layer_norm(x, (C,), g, b), dynamic=False)
+                f = _compiled(norm)
                 return lambda: got.__setitem__("y", f(s["x"], gamma, beta))
             f = _compiled(_backward_formula)
             _, mean, rstd = torch.ops.aten.native_layer_norm(s["x"], [C], gamma, beta, 1e-5)
@@ -59,7 +60,7 @@ def layer_norm_row(name, T, C, backward, device, **extra):
             s = sets[0]
             x = s["x"].double().requires_grad_()
             g, b = gamma.double().requires_grad_(), beta.double().requires_grad_()
-            y = F.layer_norm(x, (C,), g, b)
+            y = norm(x, g, b)
             if not backward:
                 return [y.detach()]
             dx, dg, db = torch.autograd.grad(y, (x, g, b), s["dy"].double())
@@ -79,9 +80,18 @@ def layer_norm_row(name, T, C, backward, device, **extra):
     return Row(name, [T, C], (20.0 if backward else 8.0) * T * C, moved, build, extra=extra)
 
 
-def _backward_formula(dy, x, mean, rstd, gamma, beta, res):
+def norm(x, gamma, beta):
+    return F.layer_norm(x, (x.shape[-1],), gamma, beta)
+
+
+def _gradients(dy, x, mean, rstd, gamma, beta):
     dx, dg, db = torch.ops.aten.native_layer_norm_backward(dy, x, [x.shape[-1]], mean, rstd, gamma, beta, [True, True, True])
-    return dx + res, dg.float(), db.float()
+    return dx, dg.float(), db.float()
+
+
+def _backward_formula(dy, x, mean, rstd, gamma, beta, res):
+    dx, dg, db = _gradients(dy, x, mean, rstd, gamma, beta)
+    return dx + res, dg, db
 
 
 def layer_norm_max_row(name, pairs, rows, C, backward, device, **extra):
@@ -137,15 +147,10 @@ def layer_norm_max_row(name, pairs, rows, C, backward, device, **extra):
     return Row(name, [pairs, rows, C], (20.0 if backward else 8.0) * pairs * rows * C, moved, build, extra=extra)
 
 
-def norm(x, gamma, beta):
-    return F.layer_norm(x, (x.shape[-1],), gamma, beta)
-
-
 def _pooled(x, gamma, beta, rows):
     return norm(x, gamma, beta).view(-1, rows, x.shape[-1]).amax(1)
 
 
 def _pooled_backward(dy, x, mean, rstd, gamma, beta, won, rows):
     dz = x.new_zeros(dy.shape[0], rows, x.shape[-1]).scatter_(1, won, dy[:, None]).view_as(x)
-    dx, dg, db = torch.ops.aten.native_layer_norm_backward(dz, x, [x.shape[-1]], mean, rstd, gamma, beta, [True, True, True])
-    return dx, dg.float(), db.float()
+    return _gradients(dz, x, mean, rstd, gamma, beta)

@@ -231,15 +231,15 @@ TEST(Maximum, HidesNoNaN) {
         for (const double v : download_wide(t)) n += std::isnan(v);
         return n;
     };
-    const auto spoiled = [&](const Shape& s, std::int64_t at) {
-        auto v = download_wide(random_normal(host, s, DType::f32, 1));
+    const auto spoiled = [&](const Shape& s, std::int64_t at, DType t) {
+        auto v = download_wide(random_normal(host, s, t, 1));
         v[std::size_t(at)] = NAN;
-        return upload_as(host, s, v, DType::f32);
+        return upload_as(host, s, v, t);
     };
     for (Arena* arena : {&host, &device})
         for (const std::int64_t C : {31, 128})
             for (const int r : {0, 4, 8}) {
-                const Tensor x = on(*arena, spoiled({18, C}, r * C + 3)), ones = upload(*arena, {C}, std::vector<float>(std::size_t(C), 1.f));
+                const Tensor x = on(*arena, spoiled({18, C}, r * C + 3, DType::f32)), ones = upload(*arena, {C}, std::vector<float>(std::size_t(C), 1.f));
                 EXPECT_EQ(nans(segment_max(x, uniform_seqs(*arena, 2, 9))), 1) << C << " columns, row " << r;
                 EXPECT_EQ(nans(layer_norm_max(x, 9, ones, ones)), C) << C << " columns, row " << r;
                 EXPECT_EQ(nans(focus(ones.view({1, C}), x.slice(0, 9), uniform_seqs(*arena, 1, 9), Similarity::dot, WeightNorm::sigmoid)), C) << C << " columns, row " << r;
@@ -248,9 +248,7 @@ TEST(Maximum, HidesNoNaN) {
         if (!c.name.starts_with("vsr_pool of ViT")) continue;
         std::vector<Tensor> x, there;
         for (std::size_t i = 0; i < c.inputs.size(); ++i) x.push_back(random_normal(host, c.inputs[i], DType::bf16, unsigned(i + 1)));
-        auto q = download_wide(x[0]);
-        q[5] = NAN;  // in the first image's first region
-        x[0] = upload_as(host, c.inputs[0], q, DType::bf16);
+        x[0] = spoiled(c.inputs[0], 5, DType::bf16);  // q, in the first image's first region
         for (const Tensor& t : x) there.push_back(on(device, t));
         EXPECT_GT(nans(c.f(host, x)), 0) << c.name;
         EXPECT_EQ(nans(c.f(device, there)), nans(c.f(host, x))) << c.name;

@@ -192,7 +192,8 @@ void backward_shared(const AttentionBwd& a, std::int64_t D, std::int64_t count) 
                 for (std::int64_t d = 0; d < D; ++d) sum.row(first + r)[d] += part.row(r)[d];
         };
         for (std::int64_t h = h0; h < h1; ++h) {
-            for (const auto& [sum, rows] : {std::pair{&dq, a.q.rows}, {&dk, a.k.rows}, {&dv, a.v.rows}}) sum->shape(rows, D), sum->zero();
+            dq.shape(a.q.rows, D), dk.shape(a.k.rows, D), dv.shape(a.v.rows, D);
+            dq.zero(), dk.zero(), dv.zero();
             for (std::int64_t b = 0; b < count; ++b) {
                 const Seq s = sequence(a.seqs, b);
                 backward_one<T>(a, s, int(h), D, t);

@@ -7,9 +7,9 @@
 //              L1 after the first. Backward of the model's widths (layer_norm_backward_kernel): a warp keeps its row in
 //              registers and walks over rows of its block's chunk, adding up dgamma and dbeta on the way; the chunks' sums
 //              are added by column_sums.h. Other widths: dx by one kernel, the parameters' sums by another.
-//              With a max: a block per segment, each warp a stretch of its rows, the largest so far in registers beside their
-//              rows; backward is the one-pass kernel, which makes dy of the segment's, asked from L1. Other widths: statistics of the rows, then a
-//              thread per column; backward spreads dy over the rows and is layer norm's.
+//              With a max: a block per segment, each warp a stretch of its rows, the largest so far in registers beside the
+//              numbers of their rows; backward is the one-pass kernel, which makes dy of the segment's, asked from L1. Other
+//              widths: statistics of the rows, then a thread per column; backward spreads dy over the rows and is layer norm's.
 // Traffic      forward reads x and writes y, backward reads dy and x and writes dx: 2 and 3 N C elements (4 to add, other widths 5),
 //              about 8 and 20 FLOPs each: bound by memory. With a max forward only reads x, backward reads x and writes dx.
 // Numerics     f32 statistics; the variance takes a second pass over the row, never E[x^2]-E[x]^2, which cancels.
@@ -22,11 +22,9 @@
 namespace eng::cuda {
 namespace {
 
-template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_norm_forward_kernel(LayerNormFwd a) {
-    in_turn();
-    const std::int64_t n = warp_row(), C = a.x.cols;
-    if (n >= a.x.rows) return;
-    const T* x = row<T>(a.x, n);
+struct Stats { float mean, rstd; };
+// Of a warp's row; in every lane.
+template <int V, class T> __device__ __forceinline__ Stats stats_of(const T* x, std::int64_t C, float eps) {
     float sum = 0, square = 0;
     for_columns<V>(C, [&](std::int64_t c) {
         const Vec<float, V> v = read<V>(x + c);
@@ -37,7 +35,15 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
         const Vec<float, V> v = read<V>(x + c);
         for (int j = 0; j < V; ++j) square += (v[j] - mean) * (v[j] - mean);
     });
-    const float rstd = rsqrtf(warp_sum(square) / float(C) + a.eps);
+    return {mean, rsqrtf(warp_sum(square) / float(C) + eps)};
+}
+
+template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_norm_forward_kernel(LayerNormFwd a) {
+    in_turn();
+    const std::int64_t n = warp_row(), C = a.x.cols;
+    if (n >= a.x.rows) return;
+    const T* x = row<T>(a.x, n);
+    const auto [mean, rstd] = stats_of<V>(x, C, a.eps);
     for_columns<V>(C, [&](std::int64_t c) {
         const Vec<float, V> v = read<V>(x + c), gamma = read<V>(ptr<T>(a.gamma) + c), beta = read<V>(ptr<T>(a.beta) + c);
         Vec<float, V> y;
@@ -96,12 +102,8 @@ template <class T> __global__ void __launch_bounds__(kWarps * 32) layer_norm_max
     const std::int64_t C = a.x.cols, rows = a.x.rows / a.y.rows, first = blockIdx.x * rows;
     float *mean = ptr<float>(a.mean), *rstd = ptr<float>(a.rstd);
     for (std::int64_t n = first + threadIdx.x / 32; n < first + rows; n += kWarps) {
-        float sum = 0, square = 0;
-        for_columns<1>(C, [&](std::int64_t c) { sum += float(row<T>(a.x, n)[c]); });
-        const float m = warp_sum(sum) / float(C);
-        for_columns<1>(C, [&](std::int64_t c) { square += (float(row<T>(a.x, n)[c]) - m) * (float(row<T>(a.x, n)[c]) - m); });
-        square = warp_sum(square);
-        if (lane() == 0) mean[n] = m, rstd[n] = rsqrtf(square / float(C) + a.eps);
+        const Stats s = stats_of<1>(row<T>(a.x, n), C, a.eps);
+        if (lane() == 0) mean[n] = s.mean, rstd[n] = s.rstd;
     }
     __syncthreads();  // the statistics of every row are there
     for (std::int64_t c = threadIdx.x; c < C; c += kWarps * 32) {
