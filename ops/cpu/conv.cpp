@@ -1,11 +1,10 @@
-// Convolution of pictures whose channels lie innermost (NHWC), through oneDNN for f32 and bf16. f64 exists to check
-// gradients and runs plain loops.
+// Convolution of pictures whose channels lie innermost (NHWC), through oneDNN for f32 and bf16, which before AVX-512 is
+// f32 too (widened.h). f64 exists to check gradients and runs plain loops.
 //
 // Work      2 B H' W' O I k^2 FLOPs forward, twice that backward.
 // Traffic   x, w and y once each at best; oneDNN reorders w into blocks of its own (small beside x and y).
 // Numerics  f32 accumulators; filter gradients are f32 beside bf16 activations.
-#include "ops/cpu/onednn.h"
-#include "ops/cpu/store.h"
+#include "ops/cpu/widened.h"
 
 namespace eng::cpu {
 namespace {
@@ -95,10 +94,29 @@ void with_scratch(const Out& o, Run&& run) {
     });
 }
 
+void forward_widened(const ConvFwd& a) {
+    const Widened x(a.x), w(a.w);
+    const Rounded y(a.y);
+    ConvFwd wide = a;
+    wide.x = x.view(), wide.w = w.view(), wide.y = y.out();
+    conv_forward(wide);
+    y.store();
+}
+
+void backward_widened(const ConvBwd& a) {
+    const Widened dy(a.dy), x(a.x), w(a.w);
+    const Rounded dx(a.dx), dw(a.dw);
+    ConvBwd wide = a;
+    wide.dy = dy.view(), wide.x = x.view(), wide.w = w.view(), wide.dx = dx.out(), wide.dw = dw.out();
+    conv_backward(wide);
+    dx.store(), dw.store();
+}
+
 }  // namespace
 
 void conv_forward(const ConvFwd& a) {
     if (a.x.dtype == DType::f64) return forward_f64(a);
+    if (must_widen(a.x)) return forward_widened(a);
     const Problem p(a.x, a.w, a.y.cols, a.s);
     dnnl::stream stream(cpu_engine());
     const auto op = p.forward();
@@ -109,6 +127,7 @@ void conv_forward(const ConvFwd& a) {
 
 void conv_backward(const ConvBwd& a) {
     if (a.x.dtype == DType::f64) return backward_f64(a);
+    if (must_widen(a.x)) return backward_widened(a);
     const Problem p(a.x, a.w, a.dy.cols, a.s);
     dnnl::stream stream(cpu_engine());
     const auto hint = p.forward();

@@ -1,12 +1,11 @@
-// Matrix products through oneDNN: sgemm for f32, cached matmul primitives for bf16. f64 exists to check gradients and
-// runs plain loops.
+// Matrix products through oneDNN: sgemm for f32, cached matmul primitives for bf16, which before AVX-512 are f32 too
+// (widened.h). f64 exists to check gradients and runs plain loops.
 #include <map>
 #include <mutex>
 #include <tuple>
 
 #include "ops/cpu/math.h"
-#include "ops/cpu/onednn.h"
-#include "ops/cpu/store.h"
+#include "ops/cpu/widened.h"
 
 namespace eng::cpu {
 namespace {
@@ -104,6 +103,14 @@ void gemm_bf16(const GemmArgs& g, Extents x) {
     stream.wait();
 }
 
+void gemm_widened(GemmArgs g, Extents x) {
+    const Widened a(g.a), b(g.b), bias(g.bias), residual(g.residual);
+    const Rounded c(g.c);
+    g.a = a.view(), g.b = b.view(), g.bias = bias.view(), g.residual = residual.view(), g.c = c.out();
+    gemm_f32(g, x);
+    c.store();
+}
+
 }  // namespace
 
 void gemm(const GemmArgs& g) {
@@ -113,7 +120,7 @@ void gemm(const GemmArgs& g) {
     switch (g.a.dtype) {
         case DType::f64: gemm_f64(g, x); break;
         case DType::f32: gemm_f32(g, x); break;
-        case DType::bf16: gemm_bf16(g, x); break;
+        case DType::bf16: onednn_has_bf16() ? gemm_bf16(g, x) : gemm_widened(g, x); break;
         default: fail("gemm", "of ", name_of(g.a.dtype));
     }
     if (g.sums.p) {
