@@ -66,6 +66,17 @@ class Engine:
         run.args = args
         return run
 
+    def gemm_tiles(self, width, peers, **args):
+        """As kernel("gemm", ...), by Hopper's kernel with tiles of this width, blocks alone (1) or in pairs (2)."""
+        a = ARGS["gemm"](**args)
+
+        def run():
+            if self.lib.scvd_gemm_tiles(C.byref(a), width, peers):
+                self.check(1)
+
+        run.args = args
+        return run
+
     def cublaslt(self, sets):
         """cuBLASLt's best of 16 for a product, of which these GemmArgs are copies: a function of nothing for each, or None where there is no
         cuBLASLt."""

@@ -88,7 +88,8 @@ def run_row(row, engine, clock, twice):
             if twice:
                 name = next(iter(variants))
                 variants[name + " again"] = variants[name]
-            built.before()
+            with clock.on_stream():
+                built.before()
             line["ms"], line["how"] = clock.compare(variants, built.sets)
     except Exception as e:
         line["failed"] = f"{type(e).__name__}: {e}"[:400]

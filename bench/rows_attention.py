@@ -97,12 +97,13 @@ class Packed:
                 y = kept if mode == "b" else forward(q, k, v)
                 g = torch.autograd.grad(y, (q, k, v), dy, retain_graph=True) if mode != "f" else None
                 if first:
-                    got[:] = [y.detach().transpose(1, 2)] if g is None else [torch.stack([x.transpose(1, 2) for x in g], 2)]
+                    got[:] = [y.detach()] if g is None else g
 
             runs.append(run)
 
         def collect():
-            return [got[0].reshape(B, L, -1)[inside]]
+            found = [x.transpose(1, 2) for x in got]
+            return [(torch.stack(found, 2) if mode != "f" else found[0]).reshape(B, L, -1)[inside]]
 
         return cycle(runs), collect
 
@@ -119,10 +120,10 @@ class Packed:
                 y = varlen_attn(q, k, v, cu, cu, longest, longest, **masked)
                 g = torch.autograd.grad(y, (q, k, v), dy)
                 if first:
-                    got[:] = [torch.cat([x.reshape(-1, self.C) for x in g], 1)]
+                    got[:] = g
 
             runs.append(run)
-        return cycle(runs), lambda: [got[0]]
+        return cycle(runs), lambda: [torch.cat([x.reshape(-1, self.C) for x in got], 1)]
 
 
 def attention_row(name, lengths, heads, width, causal, mode, device, **extra):

@@ -189,6 +189,22 @@ def gemm_row(name, kind, m, n, k, device, **extra):
     return Row(name, [m, n, k], 2.0 * m * n * k, float(moved), build, extra={"kind": kind, **extra})
 
 
+def tiles_row(name, kind, m, n, k, device, **extra):
+    """The same product by every width of tile, its blocks alone (1) and in pairs (2), beside what the kernel chooses: whether it chooses well."""
+    def build(e):
+        p = Product(kind, m, n, k, device)
+        own = e and not e.peers_only
+        cut = lambda width, peers: lambda: cycle([e.gemm_tiles(width, peers, **p.args(s)) for s in p.sets])
+        ways = {f"{width} x {peers}": cut(width, peers) for width in (256, 192, 128) for peers in (1, 2)} if own else {}
+        peers, lack = try_peers(ways | {"torch": p.torch_})
+        variants = ({"ours": p.ours(e)} if own else {}) | peers
+        b = Built(variants, p.n, {v: p.results for v in variants}, p.reference, p.poison)
+        b.lacking = lack
+        return b
+
+    return Row(name, [m, n, k], 2.0 * m * n * k, 2.0 * (m * k + n * k) + m * n * (4 if kind.startswith("dw") else 2), build, extra={"kind": kind, **extra})
+
+
 def tower_rows(tag, tokens, d, hidden, device, **extra):
     """The linear layers of one transformer block."""
     T = tokens

@@ -36,7 +36,7 @@ def command(*args):
 
 def revision():
     packed = sources.ROOT / "revision"  # written by scripts/gpu_pack.sh
-    return command("git", "rev-parse", "HEAD") or (packed.read_text().strip() if packed.exists() else "unknown")
+    return packed.read_text().strip() if packed.exists() else command("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or "unknown"
 
 
 def machine(device):
@@ -53,7 +53,11 @@ def machine(device):
 def clocks():
     """SM clock in MHz and power in W, as the driver has them now."""
     s = command("nvidia-smi", "--query-gpu=clocks.sm,power.draw", "--format=csv,noheader,nounits").split(",")
-    return [float(v) for v in s] if len(s) == 2 else None
+    try:
+        clock, power = map(float, s)
+    except ValueError:  # "[N/A]", or no such program
+        return None
+    return [clock, power]
 
 
 def open_engine(path, device, needed):
@@ -96,7 +100,8 @@ def main(peers_only=False):
             f.write(json.dumps(line) + "\n")
             f.flush()
 
-        write({"type": "run", "schema": 1, "what": o.what, "date": f"{now:%Y-%m-%dT%H:%M:%SZ}", "git": sha, "dirty": bool(command("git", "status", "--porcelain")), "sources": hashes,
+        write({"type": "run", "schema": 1, "what": o.what, "date": f"{now:%Y-%m-%dT%H:%M:%SZ}", "git": sha.removesuffix("-dirty"), "dirty": sha.endswith("-dirty"), "sources": hashes,
+               "left_out": [k for k in ("SCVD_CLUSTERS", "SCVD_EARLY_LAUNCH") if os.environ.get(k) == "0"],
                "device": o.device, "size": o.size, "machine": about, "command": " ".join(sys.argv), "peers_only": peers_only})
         clock = timing.Clock(o.device, engine.stream() if engine and o.device == "cuda" else None, o.samples)
         batches = [int(b) for b in o.batches.split(",")]

@@ -1,7 +1,7 @@
 # The programs that scripts/gpu_suite.sh starts, on the emulator: what scripts/gpu_rehearsal.sh runs. The test needs only scvd.
 set(emulated ops_cuda_emulated_plain cuemu_plain)
 set_target_properties(${emulated} PROPERTIES POSITION_INDEPENDENT_CODE ON)
-add_library(scvd_bench_emulated SHARED EXCLUDE_FROM_ALL bench/capi.cpp bench/stream_cuda.cpp engine/backing_cuda.cpp ${SOURCE_HASH})
+add_library(scvd_bench_emulated SHARED EXCLUDE_FROM_ALL bench/capi.cpp bench/stream_cuda.cpp bench/gemm_tiles_cuda.cpp engine/backing_cuda.cpp ${SOURCE_HASH})
 target_compile_options(scvd_bench_emulated PRIVATE -include${SOURCE_HASH})
 target_link_libraries(scvd_bench_emulated PRIVATE made_up ${emulated})
 target_link_options(scvd_bench_emulated PRIVATE -Wl,-Bsymbolic)  # its own CUDA, not the one that PyTorch has loaded

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/parallel.h"
 #include "engine/rng.h"
 #include "engine/transfer.h"
 
@@ -63,8 +64,10 @@ void ParamStore::finalize(std::uint64_t seed) {
         p.compute = compute.slice(p.offset, n).view(p.shape);
         const std::uint64_t stream = stream_of(p.name);
         dispatch_float(master_dtype(), "parameters", [&](auto tag) {
-            std::vector<decltype(tag)> w;
-            for (std::int64_t i = 0; i < n; ++i) w.push_back(decltype(tag)(start_value(p, seed, stream, i)));
+            std::vector<decltype(tag)> w(static_cast<std::size_t>(n));
+            parallel_for(n, 4096, [&](std::int64_t first, std::int64_t last) {
+                for (std::int64_t i = first; i < last; ++i) w[std::size_t(i)] = decltype(tag)(start_value(p, seed, stream, i));
+            });
             write_host(p.master, w.data());
         });
     }
@@ -86,9 +89,11 @@ void ParamStore::zero_grad() {
 
 void ParamStore::refresh_compute() {
     if (compute_ != DType::bf16) return;
-    std::vector<bf16> rounded;
-    rounded.reserve(std::size_t(master.numel()));
-    for (const float w : download<float>(master)) rounded.push_back(bf16(w));
+    const std::vector<float> wide = download<float>(master);
+    std::vector<bf16> rounded(wide.size());
+    parallel_for(std::int64_t(wide.size()), 4096, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i) rounded[std::size_t(i)] = bf16(wide[std::size_t(i)]);
+    });
     write_host(compute, rounded.data());
 }
 

@@ -19,7 +19,7 @@ cp bench/*.py bench/goals.json "$pack/bench/"
 cp -r model/presets "$pack/model/"
 [ -d assets ] && cp -r assets "$pack/"
 cp scripts/gpu_suite.sh "$pack/"
-git rev-parse HEAD >"$pack/revision" 2>/dev/null || echo unknown >"$pack/revision"
+git describe --always --dirty --abbrev=40 --exclude="*" >"$pack/revision" 2>/dev/null || echo unknown >"$pack/revision"
 # Everything but the C library and the driver travels along.
 for b in "$pack"/bin/*; do ldd "$b"; done | awk '$3 ~ /^\// {print $3}' | sort -u |
     grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libcuda)\.so' | xargs -I{} cp -L {} "$pack/lib/"

@@ -3,8 +3,8 @@
 #   proof          the catalogue against the CPU and against itself, products, attention, ladders, graph against eager, NCCL
 #   training       a step and a run whose losses match the CPU's
 #   kernels        each call of a step beside PyTorch, cuBLASLt and cuDNN, in three processes: a kernel that faults costs its own
-#   training_step  whole steps beside PyTorch
 #   pairs          scores of every pair beside PyTorch
+#   training_step  whole steps beside PyTorch: last, as one that is cut short keeps what it has written
 #   through_cudnn  what cuDNN can compute, computed by it
 #   sanitizer      compute-sanitizer's four tools over the catalogue: slow
 # Runs prebuilt programs (beside this script in a pack made by gpu_pack.sh, or in $BUILD, else build/) and builds them where a
@@ -20,7 +20,7 @@
 # Nothing takes longer than LIMIT_TESTS, _KERNELS, _STEP, _PAIRS or _SANITIZER seconds: a kernel that spins is ended. What would
 # begin later than SUITE_SECONDS after the start, or last longer, is not run to its end.
 set -uo pipefail
-all=(proof training kernels training_step pairs through_cudnn sanitizer)
+all=(proof training kernels pairs training_step through_cudnn sanitizer)
 parts=("$@")
 [ $# -gt 0 ] || parts=("${all[@]:0:6}")
 for part in "${parts[@]}"; do
@@ -36,7 +36,7 @@ if [ -d "$here/bin" ]; then                  # a pack
     revision=$(cat "$here/revision")
 else
     root=$(cd "$here/.." && pwd) bin=$(realpath -m "${BUILD:-$root/build}")
-    revision=$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)
+    revision=$(git -C "$root" describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 fi
 if ! gpu=$(nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader 2>/dev/null | head -1) || [ -z "$gpu" ]; then
     echo "gpu_suite: this machine has no NVIDIA GPU, or no driver for it: nothing was run" >&2
@@ -102,16 +102,30 @@ loads() {  # whether a program that looks in $wide finds library $1
     return 1
 }
 
-limit=${LIMIT_TESTS:-90}
+limit=${LIMIT_TESTS:-60}
 step "conformance of the PTX" "$bin/gpu_conformance"
 if [ "${states[0]}" != passed ]; then
     echo "the PTX does not do what its twins do: what follows cannot be trusted" | tee -a "$table"
 fi
+# What failed is tried without what can be left out; the first that helps stays out of all that follows.
+or_without() {
+    local what
+    [ "${states[-1]}" = FAILED ] || return 0
+    for what in SCVD_CLUSTERS SCVD_EARLY_LAUNCH; do
+        [ "${!what:-}" != 0 ] || continue
+        step "$1, $what=0" env "$what=0" "$2"
+        [ "${states[-1]}" = passed ] || continue
+        export "$what=0"
+        echo "from here on with $what=0" | tee -a "$table"
+        return 0
+    done
+}
 proof() {
     step "clean kernels" "$bin/gpu_clean"
-    step "catalogue cpu <-> cuda, twice" "$bin/gpu_test_parity"
-    for t in gemm attention ladder; do
-        if [ -x "$bin/gpu_test_$t" ]; then step "$t" "$bin/gpu_test_$t"; else skip "$t" "not built"; fi
+    for t in gemm parity attention ladder; do
+        if [ ! -x "$bin/gpu_test_$t" ]; then skip "$t" "not built"; continue; fi
+        step "$t" "$bin/gpu_test_$t"
+        or_without "$t" "$bin/gpu_test_$t"
     done
     # The tests' shapes give a block of a large card one tile at most; as on two multiprocessors it has to go round.
     for t in parity gemm attention; do
@@ -184,7 +198,7 @@ compare() {
     else skip "$name" "python3 here has no PyTorch with CUDA, or no safetensors"; fi
 }
 run=run
-[ "${states[0]}" = passed ] && [ -e "$library" ] || run=peers  # what is not right is not timed: the peers alone
+[[ "${notes[0]}" != "ended after"* ]] && [ -e "$library" ] || run=peers  # each row is checked before it is timed; where the card hangs, the peers alone
 rows() {  # $1 what they are; the rest: which
     local name="$run: $1" limit=${LIMIT_KERNELS:-180}
     shift
@@ -192,9 +206,9 @@ rows() {  # $1 what they are; the rest: which
     compare "$name" "$root/bench/$run.py" kernels --lib "$library" --out "$measured" ${SUITE_KERNELS:---batches 128} "$@"
 }
 kernels() {
-    rows products --only 'gemm.*,grouped.*'
+    rows products --only 'gemm.*,grouped.*,tiles.*'
     rows attention --only 'attn.*'
-    rows "all other kernels" --skip 'gemm.*,grouped.*,attn.*'
+    rows "all other kernels" --skip 'gemm.*,grouped.*,tiles.*,attn.*'
 }
 training_step() {
     local limit=${LIMIT_STEP:-300}

@@ -21,7 +21,7 @@ struct Trial {
     DType out = DType::f32;
     bool bias = false, residual = false, gelu = false, accumulate = false, gate = false, act = false;
     int splits = 0, shift = 0;  // shift: elements by which the operands miss the alignment of an allocation
-    int width = 0;              // of hopper's tiles, 0: as the kernel chooses
+    int width = 0, peers = 0;   // of hopper's tiles, 0: as the kernel chooses
     DType in() const { return kernel == GemmKernel::simt ? DType::f32 : DType::bf16; }
 };
 std::ostream& operator<<(std::ostream& os, const Trial& t) {
@@ -29,7 +29,7 @@ std::ostream& operator<<(std::ostream& os, const Trial& t) {
     return os << names[int(t.kernel)] << " " << t.m << "x" << t.n << "x" << t.k << (t.ta ? " T" : " N") << (t.tb ? "T" : "N") << " to "
               << name_of(t.out) << (t.bias ? " bias" : "") << (t.residual ? " residual" : "") << (t.gelu ? " gelu" : "")
               << (t.accumulate ? " accumulate" : "") << (t.gate ? " gate" : "") << (t.act ? " and activation" : "") << ", splits " << t.splits << ", shift " << t.shift
-              << ", width " << t.width;
+              << ", width " << t.width << ", peers " << t.peers;
 }
 
 using Numbers = std::vector<double>;
@@ -91,7 +91,7 @@ protected:
         const Matrix sums(device, 1, t.m, DType::f32, t.accumulate ? make(t.m, 7) : Numbers{});
         if (t.ta) g.sums = {sums.view, g.c.mode};  // every gradient of a weight, with that of its bias
         if (!cuda::can_run(t.kernel, g)) return -1;
-        cuda::run_gemm_kernel(t.kernel, g, t.splits, t.width);
+        cuda::run_gemm_kernel(t.kernel, g, {t.width, t.peers, t.splits});
         ++trials;
 
         const Numbers got = download_wide(c.all), kept = download_wide(pre.all), activated = in_place ? download_wide(gate_or_act.all) : kept;
@@ -156,11 +156,12 @@ TEST_F(Gemm, LargerThanOneTileInEveryLayout) {
             exact({kernel, 648, 72, 456, bool(layout & 1), bool(layout & 2)});
         }
     for (const int width : widths)
-        for (int layout = 0; layout < 4; ++layout) {
-            Trial t{GemmKernel::hopper, 264, 392, 456, bool(layout & 1), bool(layout & 2)};
-            t.width = width, exact(t);
-        }
-    EXPECT_EQ(trials, 2 * 4 * 2 + 3 * 4);
+        for (const int peers : {1, 2})
+            for (int layout = 0; layout < 4; ++layout) {  // the third row of tiles has no peer
+                Trial t{GemmKernel::hopper, 264, 392, 456, bool(layout & 1), bool(layout & 2)};
+                t.width = width, t.peers = peers, exact(t);
+            }
+    EXPECT_EQ(trials, 2 * 4 * 2 + 3 * 2 * 4);
 }
 
 // Tiles of 192 and 128 columns are stored under the next one, a strip of 32 columns for each step of k: one tile a block, an
@@ -175,9 +176,10 @@ TEST_F(Gemm, HopperStoresATileUnderTheNext) {
             const bool ta = ++i & 1, tb = i & 2;
             Trial t{GemmKernel::hopper, w.tiles * 128 - 56, width - (tb ? 29 : 24), w.steps * 64 - 24, ta, tb};
             t.bias = i % 3, t.residual = i % 4 == 0, t.accumulate = i % 5 == 0;
-            t.splits = w.splits, t.width = width, exact(t);
+            t.splits = w.splits, t.width = width;
+            for (const int peers : {1, 2}) t.peers = peers, exact(t);
         }
-    EXPECT_EQ(trials, 3 * 15);
+    EXPECT_EQ(trials, 3 * 15 * 2);
 }
 
 TEST_F(Gemm, HopperTakesEveryExtentThatTmaAllows) {

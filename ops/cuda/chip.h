@@ -9,6 +9,7 @@ struct Chip {
     std::size_t smem = 0;  // bytes of shared memory that one block may have
     bool hopper = false;   // TMA and wgmma: compute capability 9.x
     std::size_t l2 = 0;    // bytes of the cache that all multiprocessors share
+    bool clusters = false; // blocks may be launched in pairs; SCVD_CLUSTERS=0 does not, for finding out whose fault something is
 };
 
 // So small that kernels go round more than once: the emulator's card, and for tests SCVD_SMALL_CARD=1 on a real one.
@@ -16,7 +17,7 @@ constexpr int kFewSms = 2, kSmallL2 = 8 * 1024;
 
 inline const Chip& chip() {
 #if GPU_EMULATED
-    static const Chip c{kFewSms, 227 * 1024, true, kSmallL2};
+    static const Chip c{kFewSms, 227 * 1024, true, kSmallL2, true};
 #else
     static const Chip c = [] {
         int device = 0, sms = 0, smem = 0, major = 0, l2 = 0;
@@ -27,7 +28,8 @@ inline const Chip& chip() {
         CUDA_CHECK(cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, device));
         const char* small = std::getenv("SCVD_SMALL_CARD");
         if (small && std::string_view(small) == "1") sms = kFewSms, l2 = kSmallL2;
-        return Chip{sms, std::size_t(smem), major == 9, std::size_t(l2)};
+        const char* clusters = std::getenv("SCVD_CLUSTERS");
+        return Chip{sms, std::size_t(smem), major == 9, std::size_t(l2), major == 9 && sms > 1 && !(clusters && std::string_view(clusters) == "0")};
     }();
 #endif
     return c;

@@ -96,22 +96,22 @@ bool can_run(GemmKernel kernel, const GemmArgs& g) {
 
 namespace {
 
-void run(GemmKernel kernel, Product p, const GemmArgs& g, int splits, int width) {
+void run(GemmKernel kernel, Product p, const GemmArgs& g, Tiles tiles) {
     ENG_CHECK(!g.sums.p || (g.ta && g.sums.numel() == p.m), "gemm", "sums of ", g.sums.numel(), " beside ", p.m, " columns of a", g.ta ? "" : ", which is not transposed");
     if (kernel == GemmKernel::hopper) {
         p.sums = g.sums;
-        return gemm_hopper(p, splits, width);
+        return gemm_hopper(p, tiles);
     }
-    kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, splits) : gemm_mma(p, splits);
+    kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, tiles.splits) : gemm_mma(p, tiles.splits);
     if (g.sums.p) row_sum({g.a, g.sums});
 }
 
 }  // namespace
 
-void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, int splits, int width) {
+void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, Tiles tiles) {
     const Product p = product_of(g);
     ENG_CHECK(can_run(kernel, g), "gemm", "kernel ", int(kernel), " cannot run ", p.m, "x", p.n, "x", p.k, " of ", name_of(g.a.dtype));
-    run(kernel, p, g, splits, width);
+    run(kernel, p, g, tiles);
 }
 
 void gemm(const GemmArgs& g) {
@@ -119,7 +119,7 @@ void gemm(const GemmArgs& g) {
     const Product p = product_of(g);
     // A product of few rows or columns would leave most of a 128-wide tile empty.
     const bool wide = can_run(GemmKernel::hopper, g) && std::min(p.m, p.n) >= 64;
-    run(g.a.dtype == DType::f32 ? GemmKernel::simt : wide ? GemmKernel::hopper : GemmKernel::mma, p, g, 0, 0);
+    run(g.a.dtype == DType::f32 ? GemmKernel::simt : wide ? GemmKernel::hopper : GemmKernel::mma, p, g, {});
 }
 
 }  // namespace eng::cuda

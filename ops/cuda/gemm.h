@@ -26,7 +26,7 @@ Product product_of(const GemmArgs& g);
 // splits 0: chosen by the kernel
 void gemm_simt(Product p, DType type, int splits);
 void gemm_mma(Product p, int splits);
-void gemm_hopper(Product p, int splits, int width = 0);  // width of its tiles: 256, 192, 128, or 0
+void gemm_hopper(const Product& p, Tiles wanted);
 bool hopper_was_built();  // the binary has code for sm_90a
 
 // Cuts k: sets p's splits and, where there is more than one, points p.out to partial sums in scratch memory.

@@ -6,8 +6,15 @@
 //
 //                 producer   wait empty[s]  ->  expect bytes, TMA a, TMA b  ->  next stage ...
 //                 consumer   wait full[s]   ->  4 wgmma (k = 64)  ->  when the wgmmas of the stage before are done:
-//                                                                     arrive empty[s-1], one arrival a warp
+//                                                                     arrive empty[s-1], one arrival a warp and peer
 //                                                                 ->  N < 256: a strip of the tile before to c
+//
+// Clusters     two blocks that make tiles one above the other want the same b. Each loads half of it, into its own stage and
+//              its peer's (multicast), so that L2 is asked once for both; a stage is free when the consumers of both say so.
+//
+//                    block 0   [ a of tile row 2 i     | b, first half  | b, second half ]
+//                                                          v to both        ^ to both
+//                    block 1   [ a of tile row 2 i + 1 | b, first half  | b, second half ]
 //
 // Overlap      of N = 192 and 128: two sets of accumulators a warpgroup, which change places with every tile. While wgmmas
 //              fill the one, the tile before is stored from the other, 32 columns a step of k: an epilogue is hidden where
@@ -15,25 +22,23 @@
 //              while the tensor cores wait.
 // Tiling       k in steps of 64: 16 KB of a and N / 64 x 8 KB of b a stage; 4, 5 or 6 stages. Operands keep
 //              the order they have in global memory: k-major or mn-major, wgmma reads both (wgmma.h).
-// Traffic      2 m n k FLOP; global reads 2 m n k (1/128 + 1/N) bytes, less what L2 keeps of a band of tiles.
+// Traffic      2 m n k FLOP; reads 2 m n k (1/N + 1/(128 peers)) bytes, from memory less what L2 keeps of a band of tiles.
 // Registers    168 at launch; setmaxnreg gives the producer 24 and the consumers 240, which is all there are; no spills.
 //              HGMMA.64xNx16, UTMALDG.
 // Numerics     products exact, f32 sums inside the tensor core, one rounding at the store.
 // Limits       operands with rows of whole 16 bytes (a TMA rule); anything else is for gemm_mma. sm_90a only.
-// Idea         warp specialisation after CUTLASS 3's persistent cooperative kernel; read, not copied.
+// Idea         warp specialisation and multicast after CUTLASS 3's persistent cooperative kernel; read, not copied.
 #include <algorithm>
-#include <cmath>
 
-#include "ops/cuda/chip.h"
 #include "ops/cuda/column_sums.h"
-#include "ops/cuda/gemm.h"
+#include "ops/cuda/gemm_plan.h"
 #include "ops/cuda/tma.h"
 #include "ops/cuda/wgmma.h"
 
 namespace eng::cuda {
 namespace {
 
-constexpr int kM = 128, kDepth = 64;
+constexpr int kM = kTileRows, kDepth = kTileDepth;
 constexpr int kConsumerWarps = 8, kThreads = 128 + kConsumerWarps * 32;
 
 template <int N> struct Ring {
@@ -50,33 +55,46 @@ template <int N> struct Ring {
     static_assert(sizeof(Smem) <= 227 * 1024);
 };
 
-// The work of one block, in the order that producer and consumers share: every gridDim.x-th unit, a unit being the steps
-// of one split of one tile.
-struct Units {
+// The work of one block, in the order that producer and consumers share: a unit is the steps of one split of one tile, or of
+// as many tiles below each other as a cluster has blocks, one for each. A cluster takes every gridDim.x / peers-th unit.
+struct Unit { TileAt at; int split, first, steps; };
+template <int Peers> struct Units {
     const Product& p;
-    int tiles_m, tiles_n, total;
-    struct Unit { TileAt at; int split, first, steps; };
+    int rows, tiles_n, total;  // rows of units
     PTX_INLINE Unit operator[](int u) const {
-        const int tiles = tiles_m * tiles_n, split = u / tiles, first = split * p.steps_per_split;
-        return {tile_at(u % tiles, tiles_m, tiles_n), split, first, min((p.k + kDepth - 1) / kDepth - first, p.steps_per_split)};
+        const int tiles = rows * tiles_n, split = u / tiles, first = split * p.steps_per_split;
+        TileAt at = tile_at(u % tiles, rows, tiles_n);
+        if constexpr (Peers > 1) at.m = at.m * Peers + int(cluster_rank());
+        return {at, split, first, min((p.k + kDepth - 1) / kDepth - first, p.steps_per_split)};
     }
+    PTX_INLINE int begin() const { return int(blockIdx.x) / Peers; }
+    PTX_INLINE int stride() const { return int(gridDim.x) / Peers; }
 };
 
-template <int N, bool TA, bool TB>
-PTX_INLINE void produce(typename Ring<N>::Smem* s, const TensorMap& map_a, const TensorMap& map_b, const Units& units) {
+template <int N, int Peers, bool TA, bool TB>
+PTX_INLINE void produce(typename Ring<N>::Smem* s, const TensorMap& map_a, const TensorMap& map_b, const Units<Peers>& units) {
     constexpr int stages = Ring<N>::stages;
+    const auto load_b = [&](bf16* to, std::uint64_t* full, int x, int y) {  // this block's rows of a box, to all who want them
+        if constexpr (Peers > 1) {
+            const int from = int(cluster_rank()) * (TB ? N : kDepth) / Peers;
+            tma_load_2d_multicast(to + from * 64, map_b, full, x, y + from, (1 << Peers) - 1);
+        } else {
+            tma_load_2d(to, map_b, full, x, y);
+        }
+    };
     int it = 0;  // steps so far: stage it % stages, used for the (it / stages)-th time
-    for (int u = blockIdx.x; u < units.total; u += gridDim.x) {
+    for (int u = units.begin(); u < units.total; u += units.stride()) {
         const auto unit = units[u];
+#pragma unroll 1  // four steps at once want more registers than a producer has
         for (int step = 0; step < unit.steps; ++step, ++it) {
             const int st = it % stages, k = (unit.first + step) * kDepth, row = unit.at.m * kM, col = unit.at.n * N;
             std::uint64_t* full = &s->full[st];
-            mbar_wait(&s->empty[st], (it / stages + 1) % 2);  // passes at once in the first round
+            mbar_wait(&s->empty[st], (it / stages + 1) % 2);  // the peer's too is empty; passes at once in the first round
             mbar_arrive_expect_tx(full, Ring<N>::bytes);
             if constexpr (TA) for (int i = 0; i < kM / 64; ++i) tma_load_2d(s->stage[st].a + i * kBox, map_a, full, row + 64 * i, k);
             else tma_load_2d(s->stage[st].a, map_a, full, k, row);
-            if constexpr (TB) tma_load_2d(s->stage[st].b, map_b, full, k, col);
-            else for (int i = 0; i < N / 64; ++i) tma_load_2d(s->stage[st].b + i * kBox, map_b, full, col + 64 * i, k);
+            if constexpr (TB) load_b(s->stage[st].b, full, k, col);
+            else for (int i = 0; i < N / 64; ++i) load_b(s->stage[st].b + i * kBox, full, col + 64 * i, k);
         }
     }
 }
@@ -95,9 +113,9 @@ PTX_INLINE void multiply_stage(float (&acc)[N / 2], const typename Ring<N>::Stag
 
 // Columns 32 i .. 32 i + 31 of a warp's 16 rows of a unit, to c through the warp's own corner of shared memory.
 template <int N, bool TA>
-PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, const Units& units, const Units::Unit& unit, int warp) {
+PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, const Product& p, const Unit& unit, int warp) {
     constexpr int strip = Ring<N>::strip, pitch = Ring<N>::pitch;
-    Epilogue e = of_split(units.p.out, unit.split);
+    Epilogue e = of_split(p.out, unit.split);
     if constexpr (TA) e.gate = nullptr, e.act = nullptr;  // weight gradients have none, and need the registers for their sums
     const int lane = threadIdx.x % 32, row = unit.at.m * kM + warp * 16, col = unit.at.n * N + i * strip;
     if (col >= e.n) return;
@@ -129,13 +147,13 @@ struct ColumnSums {
             add_to(v, a + k * 64 + (lane % 8 ^ k % 8) * 8, true, 0);
         }
         fence_proxy_async();  // what comes into the stage next comes through another proxy
-        __syncwarp();         // the warp has read the stage: its first lane may give it back
+        __syncwarp();         // the warp has read the stage: its first lanes may give it back
     }
-    PTX_INLINE void store(const Units& units, const Units::Unit& unit, int warp, int lane) {
+    PTX_INLINE void store(const Product& p, int tiles_n, const Unit& unit, int warp, int lane) {
 #pragma unroll
         for (int j = 0; j < 8; ++j) v[j] += __shfl_xor_sync(kAllLanes, v[j], 8), v[j] += __shfl_xor_sync(kAllLanes, v[j], 16);
-        const int m = unit.at.m * kM + warp / 4 * 64 + lane % 8 * 8, part = (unit.split * units.tiles_n + unit.at.n) * 4 + warp % 4;
-        if (lane < 8 && m < units.p.m) write(units.p.parts + std::int64_t(part) * units.p.m + m, false, 0, v);
+        const int m = unit.at.m * kM + warp / 4 * 64 + lane % 8 * 8, part = (unit.split * tiles_n + unit.at.n) * 4 + warp % 4;
+        if (lane < 8 && m < p.m) write(p.parts + std::int64_t(part) * p.m + m, false, 0, v);
 #pragma unroll
         for (int j = 0; j < 8; ++j) v[j] = 0;
     }
@@ -144,115 +162,99 @@ struct ColumnSums {
 // ptxas is content with this order and no other that was tried: it must see that no wgmma in flight writes what a strip
 // reads, and if it does not, it says so (C7514, C7517) and runs the wgmmas one after the other. So a strip follows
 // a wait, and every path out of a unit ends in one.
-template <int N, bool TA, bool TB>
-PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units& units) {
+template <int N, int Peers, bool TA, bool TB>
+PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers>& units) {
     constexpr int stages = Ring<N>::stages, strips = Ring<N>::strips;
     constexpr bool overlap = Ring<N>::sets == 2;
     const int warp = threadIdx.x / 32 - 4;
-    const Units::Unit none{{0, units.tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
+    const Unit none{{0, units.tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
     float acc[Ring<N>::sets][N / 2];
-    Units::Unit before = none;
+    Unit before = none;
     ColumnSums sums;
     int it = 0;
-    const auto release = [&](int i) { if (threadIdx.x % 32 == 0) mbar_arrive(&s->empty[i % stages]); };
+    const auto release = [&](int i) {
+        std::uint64_t* empty = &s->empty[i % stages];
+        if constexpr (Peers == 1) { if (threadIdx.x % 32 == 0) mbar_arrive(empty); }
+        else if (threadIdx.x % 32 < Peers) mbar_arrive_at(empty, threadIdx.x % 32);
+    };
     // Multiplies unit u into `acc`; meanwhile the unit before, which lies finished in `done`, is stored.
     const auto work = [&](float (&acc)[N / 2], const float (&done)[N / 2], int u) {
-        const Units::Unit unit = u < units.total ? units[u] : none;
+        const Unit unit = u < units.total ? units[u] : none;
         for (int step = 0; step < unit.steps; ++step, ++it) {
             mbar_wait(&s->full[it % stages], it / stages % 2);
             multiply_stage<N, TA, TB>(acc, s->stage[it % stages], warp / 4, step == 0);
             wgmma_wait<1>();  // the step before is done with its stage
             if (step > 0) release(it - 1);
             if (TA && units.p.parts && step % units.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
-            if (overlap && step < strips) store_strip<N, TA>(done, step, s->out[warp], units, before, warp);
+            if (overlap && step < strips) store_strip<N, TA>(done, step, s->out[warp], units.p, before, warp);
         }
         if (overlap)  // what a short k left
-            for (int i = unit.steps; i < strips; ++i) store_strip<N, TA>(done, i, s->out[warp], units, before, warp);
+            for (int i = unit.steps; i < strips; ++i) store_strip<N, TA>(done, i, s->out[warp], units.p, before, warp);
         wgmma_wait<0>();
         if (unit.steps > 0) release(it - 1);
-        if (TA && units.p.parts && unit.steps > 0) sums.store(units, unit, warp, threadIdx.x % 32);
+        if (TA && units.p.parts && unit.steps > 0) sums.store(units.p, units.tiles_n, unit, warp, threadIdx.x % 32);
         if (!overlap)
 #pragma unroll
-            for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], units, unit, warp);
+            for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], units.p, unit, warp);
         before = unit;
     };
     if constexpr (overlap) {  // one unit more than there are: it stores the last
-        for (int u = blockIdx.x; u < units.total + int(gridDim.x); u += 2 * gridDim.x) {
+        for (int u = units.begin(); u < units.total + units.stride(); u += 2 * units.stride()) {
             work(acc[0], acc[1], u);
-            work(acc[1], acc[0], u + gridDim.x);
+            work(acc[1], acc[0], u + units.stride());
         }
     } else {
-        for (int u = blockIdx.x; u < units.total; u += gridDim.x) work(acc[0], acc[0], u);
+        for (int u = units.begin(); u < units.total; u += units.stride()) work(acc[0], acc[0], u);
     }
 }
 
-template <int N, bool TA, bool TB>
+template <int N, int Peers, bool TA, bool TB>
 __global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_constant__ TensorMap map_a,
                                                                   const __grid_constant__ TensorMap map_b,
-                                                                  const __grid_constant__ Product p, int tiles_m, int tiles_n) {
+                                                                  const __grid_constant__ Product p, int rows, int tiles_n) {
     GPU_DYN_SHARED(typename Ring<N>::Smem, s);
-    const Units units{p, tiles_m, tiles_n, tiles_m * tiles_n * p.splits};
+    const Units<Peers> units{p, rows, tiles_n, rows * tiles_n * p.splits};
     if (threadIdx.x == 0) {
-        for (int i = 0; i < Ring<N>::stages; ++i) mbar_init(&s->full[i], 1), mbar_init(&s->empty[i], kConsumerWarps);
+        for (int i = 0; i < Ring<N>::stages; ++i) mbar_init(&s->full[i], 1), mbar_init(&s->empty[i], kConsumerWarps * Peers);
         fence_mbar_init();
     }
-    __syncthreads();  // the barriers exist for everyone
+    if constexpr (Peers > 1) cluster_sync();  // the barriers exist for everyone
+    else __syncthreads();
     in_turn();  // not before: so far no memory of the device
     if (threadIdx.x < 128) {
         setmaxnreg_dec<24>();
-        if (threadIdx.x == 0) produce<N, TA, TB>(s, map_a, map_b, units);
+        if (threadIdx.x == 0) produce<N, Peers, TA, TB>(s, map_a, map_b, units);
     } else {
         setmaxnreg_inc<240>();
-        consume<N, TA, TB>(s, units);
+        consume<N, Peers, TA, TB>(s, units);
     }
+    if constexpr (Peers > 1) cluster_sync();  // nobody leaves whom a peer still tells that a stage is free
 }
 
-template <int N, bool TA, bool TB>
+template <int N, int Peers, bool TA, bool TB>
 void run(Product p, int splits) {
-    const int tiles_m = (p.m + kM - 1) / kM, tiles_n = (p.n + N - 1) / N;
-    const std::int64_t tiles = std::int64_t(tiles_m) * tiles_n;
+    const int rows = int(ceil_div(p.m, kM * Peers)), tiles_n = int(ceil_div(p.n, N));
+    const std::int64_t tiles = std::int64_t(rows) * tiles_n;
     const SplitK split(p, splits, tiles, kDepth);
     ENG_CHECK(tiles * p.splits < (std::int64_t(1) << 30), "gemm", p.m, "x", p.n, " has too many tiles");
     const auto *a = static_cast<const bf16*>(p.a), *b = static_cast<const bf16*>(p.b);
     const TensorMap map_a = TA ? make_tensor_map_bf16(a, p.k, p.m, kDepth, 64) : make_tensor_map_bf16(a, p.m, p.k, kM, 64);
-    const TensorMap map_b = TB ? make_tensor_map_bf16(b, p.n, p.k, N, 64) : make_tensor_map_bf16(b, p.k, p.n, kDepth, 64);
-    const unsigned blocks = unsigned(std::min<std::int64_t>(tiles * p.splits, chip().sms));
-    const int rows = p.splits * tiles_n * 4;
-    const Scratch parts(p.sums.p ? std::size_t(rows) * p.m * sizeof(float) : 0);
+    const TensorMap map_b = TB ? make_tensor_map_bf16(b, p.n, p.k, N / Peers, 64) : make_tensor_map_bf16(b, p.k, p.n, kDepth / Peers, 64);
+    const unsigned clusters = unsigned(std::min<std::int64_t>(tiles * p.splits, chip().sms / Peers));
+    const int chunks = p.splits * tiles_n * 4;
+    const Scratch parts(p.sums.p ? std::size_t(chunks) * p.m * sizeof(float) : 0);
     if (p.sums.p) p.parts = parts.as<float>();
-    launch<gemm_hopper_kernel<N, TA, TB>>({dim3(blocks), dim3(kThreads), sizeof(typename Ring<N>::Smem)}, map_a, map_b, p, tiles_m, tiles_n);
+    launch<gemm_hopper_kernel<N, Peers, TA, TB>>({dim3(clusters * Peers), dim3(kThreads), sizeof(typename Ring<N>::Smem), Peers}, map_a, map_b, p, rows, tiles_n);
     split.sum();
-    if (p.sums.p) add_chunks(p.parts, rows, p.m, p.sums);
+    if (p.sums.p) add_chunks(p.parts, chunks, p.m, p.sums);
+}
+template <int N, int Peers>
+void run(const Product& p, int splits) {
+    p.ta ? p.tb ? run<N, Peers, true, true>(p, splits) : run<N, Peers, true, false>(p, splits)
+         : p.tb ? run<N, Peers, false, true>(p, splits) : run<N, Peers, false, false>(p, splits);
 }
 template <int N>
-void run(const Product& p, int splits) {
-    p.ta ? p.tb ? run<N, true, true>(p, splits) : run<N, true, false>(p, splits)
-         : p.tb ? run<N, false, true>(p, splits) : run<N, false, false>(p, splits);
-}
-
-// The width of tiles and the number of splits that a model of the card finds fastest. Its unit is a step of a tile one column
-// wide, 2.7 ns at 788 TFLOP/s on 132 multiprocessors. A step costs its copies: tiles of 128 x 256 at that rate already read
-// 9.2 TB/s from L2, taken for all that it has, and narrower ones read more for each product. Blocks take turns; a
-// unit of work costs its steps, about one more until they are under way, and about three for its epilogue, but where
-// epilogues hide behind the next unit's steps only the strips that these have no room for, and the whole of a block's
-// last. Every split writes and reads m n floats at 4.3 TB/s.
-struct Plan { int n, splits; };
-Plan plan(const Product& p, int width) {
-    Plan best{};
-    double least = INFINITY;
-    const int steps = int(ceil_div(p.k, kDepth));
-    for (const int n : {256, 192, 128})
-        for (int splits = 1; splits == 1 || (splits <= 32 && steps / splits >= 8); ++splits) {
-            if (width && n != width) continue;
-            const std::int64_t units = std::int64_t(ceil_div(p.m, kM)) * ceil_div(p.n, n) * splits;
-            const double rounds = ceil_div(units, chip().sms), each = ceil_div(steps, splits), strips = n / 32;
-            const double hidden = n == 256 ? 0 : std::min(1.0, each / strips), step = (128 + n) * 2 / 3.0;
-            const double partial = splits > 1 ? 7e-4 * p.m * p.n * splits : 0;
-            const double cost = (rounds * (each + 4) - (rounds - 1) * 3 * hidden) * step + partial;
-            if (cost < least) least = cost, best = {n, splits};
-        }
-    return best;
-}
+void run(const Product& p, Tiles t) { t.peers == 2 ? run<N, 2>(p, t.splits) : run<N, 1>(p, t.splits); }
 
 }  // namespace
 
@@ -260,15 +262,14 @@ bool hopper_was_built() {
 #if GPU_EMULATED
     return true;
 #else
-    static const bool built = ptx_version<gemm_hopper_kernel<128, false, false>>() >= 90;  // else these kernels trap
+    static const bool built = ptx_version<gemm_hopper_kernel<128, 1, false, false>>() >= 90;  // else these kernels trap
     return built;
 #endif
 }
 
-void gemm_hopper(Product p, int splits, int width) {
-    const Plan best = plan(p, width);
-    if (!splits) splits = best.splits;
-    best.n == 256 ? run<256>(p, splits) : best.n == 192 ? run<192>(p, splits) : run<128>(p, splits);
+void gemm_hopper(const Product& p, Tiles wanted) {
+    const Tiles t = plan(p, wanted);
+    t.width == 256 ? run<256>(p, t) : t.width == 192 ? run<192>(p, t) : run<128>(p, t);
 }
 
 }  // namespace eng::cuda

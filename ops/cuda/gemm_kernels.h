@@ -7,8 +7,13 @@ namespace eng::cuda {
 enum class GemmKernel { simt, mma, hopper };  // f32, bf16 | bf16, sm_80 and later | bf16, sm_90a
 
 bool can_run(GemmKernel kernel, const GemmArgs& g);  // dtype, alignment, card
-// As cuda::gemm, but by this kernel, with k cut into `splits` and, of hopper, tiles of 256, 192 or 128 columns (0: as the
-// kernel chooses); an error if it cannot.
-void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, int splits = 0, int width = 0);
+// How a product is cut; 0: as the kernel chooses.
+struct Tiles {
+    int width = 0;   // of hopper's tiles: 256, 192 or 128 columns
+    int peers = 0;   // of hopper: 2 blocks share what both multiply with, or 1
+    int splits = 0;  // of k
+};
+// As cuda::gemm, but by this kernel, cut like this; an error if it cannot.
+void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, Tiles tiles = {});
 
 }  // namespace eng::cuda

@@ -9,6 +9,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -54,6 +55,7 @@ namespace eng::cuda {
 struct Launch {
     dim3 grid, block;
     std::size_t smem = 0;  // dynamic shared memory, up to 227 KiB
+    unsigned cluster = 1;  // blocks side by side along x that run at the same time; more than one from sm_90 on
 };
 
 // Runs Kernel on the compute stream; an empty grid is no launch. The only way to start a kernel.
@@ -62,20 +64,28 @@ void launch(const Launch& cfg, Args&&... args) {
     if (cfg.grid.x == 0 || cfg.grid.y == 0 || cfg.grid.z == 0) return;
 #if GPU_EMULATED
     cuemu::launch(stream(), [cfg, invoke = cuemu::Invoke<Kernel>{{std::forward<Args>(args)...}}]() mutable {
-        cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke, sizeof invoke});
+        cuemu::run_grid({cuemu::kernel_name<Kernel>(), cfg.grid, cfg.block, cfg.cluster, cfg.smem, &cuemu::Invoke<Kernel>::call, &invoke, sizeof invoke});
     });
 #else
     // Without asking: 48 KB less what the kernel has of its own. More has to be asked for; how much there is depends on card and kernel.
-    static std::size_t allowed = std::size_t(attributes_of<Kernel>().maxDynamicSharedSizeBytes);
+    static const cudaFuncAttributes of = attributes_of<Kernel>();
+    static std::size_t allowed = std::min<std::size_t>(of.maxDynamicSharedSizeBytes, 48 * 1024 - of.sharedSizeBytes);
     if (cfg.smem > allowed) {
         CUDA_CHECK(cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(cfg.smem)));
         allowed = cfg.smem;
     }
     static const bool is_early = launches_early<Kernel>();
-    cudaLaunchAttribute early{};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    const cudaLaunchConfig_t config{cfg.grid, cfg.block, cfg.smem, stream(), &early, is_early};
+    cudaLaunchAttribute attributes[2]{};
+    unsigned n = 0;
+    if (is_early) {
+        attributes[n].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attributes[n++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (cfg.cluster > 1) {
+        attributes[n].id = cudaLaunchAttributeClusterDimension;
+        attributes[n++].val.clusterDim = {cfg.cluster, 1, 1};
+    }
+    const cudaLaunchConfig_t config{cfg.grid, cfg.block, cfg.smem, stream(), attributes, n};
     CUDA_CHECK(cudaLaunchKernelEx(&config, Kernel, std::forward<Args>(args)...));
 #endif
 }

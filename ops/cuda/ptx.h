@@ -234,6 +234,50 @@ PTX_INLINE void tma_load_2d(void* smem, const TensorMap& map, uint64_t* bar, int
 #endif
 }
 
+// ---- clusters: blocks that run at the same time and reach each other's shared memory -------------
+PTX_INLINE unsigned cluster_rank() {  // of this block in its cluster
+#if GPU_EMULATED
+    return cuemu::self->block->rank;
+#else
+    unsigned rank = 0;
+    SM90_ASM("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+#endif
+}
+// All threads of the cluster that have not ended, and what they wrote.
+PTX_INLINE void cluster_sync(GPU_SITE_ONLY) {
+#if GPU_EMULATED
+    cuemu::cluster_sync(site);
+#else
+    SM90_ASM("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+// Arrives at the barrier that lies where `bar` does, in block `rank` of the cluster.
+PTX_INLINE void mbar_arrive_at(uint64_t* bar, unsigned rank) {
+#if GPU_EMULATED
+    cuemu::mbar_arrive_at(bar, rank);
+#else
+    SM90_ASM(
+        "{\n.reg .b32 there;\n"
+        "mapa.shared::cluster.u32 there, %0, %1;\n"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(smem_u32(bar)),
+        "r"(rank)
+        : "memory");
+#endif
+}
+// As tma_load_2d, to the same place in every block whose bit is set, each of which counts the bytes at its own barrier.
+PTX_INLINE void tma_load_2d_multicast(void* smem, const TensorMap& map, uint64_t* bar, int x, int y, unsigned short blocks) {
+#if GPU_EMULATED
+    cuemu::tma_load_2d_multicast(smem, &map, bar, x, y, blocks);
+#else
+    SM90_ASM(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], "
+        "[%2], %5;" ::"r"(smem_u32(smem)),
+        "l"(&map), "r"(smem_u32(bar)), "r"(x), "r"(y), "h"(blocks)
+        : "memory");
+#endif
+}
+
 // ---- register budget, election --------------------------------------------------------------
 template <int Regs>
 PTX_INLINE void setmaxnreg_inc() {

@@ -1,4 +1,4 @@
-// cp.async, ldmatrix, mma.sync, mbarrier and TMA on the CPU; wgmma has a file of its own.
+// cp.async, ldmatrix and mma.sync on the CPU; mbarriers and TMA, and wgmma, have files of their own.
 //
 // An asynchronous operation may take effect at any time between its issue and the wait
 // that covers it. options().async picks when: eager (at issue), lazy (as late as allowed;
@@ -7,7 +7,6 @@
 
 #include <sanitizer/asan_interface.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "cuemu/async_parts.h"
@@ -32,8 +31,9 @@ void need_shared(const void* p, size_t bytes, size_t align, const char* op) {
     auto* c = static_cast<const unsigned char*>(p);
     if (reinterpret_cast<uintptr_t>(p) % align)
         fault("%s: shared address 0x%x is not %zu-byte aligned", op, shared_address(p), align);
-    if (c >= blk->dyn_smem() && c + bytes <= blk->dyn_smem() + blk->launch->dyn_smem) return;
-    for (auto& v : blk->statics)
+    Block& b = *self->block;
+    if (c >= b.dyn_smem() && c + bytes <= b.dyn_smem() + blk->launch->dyn_smem) return;
+    for (auto& v : b.statics)
         if (c >= v.ptr && c + bytes <= v.ptr + v.size) return;
     fault("%s: %zu bytes at shared address 0x%x leave the %zu bytes of dynamic shared memory (0x%zx..0x%zx)", op, bytes,
           shared_address(p), blk->launch->dyn_smem, kSmemBase, kSmemBase + blk->launch->dyn_smem);
@@ -48,8 +48,9 @@ static void need_global(const void* p, size_t bytes, const char* op) {
 
 unsigned shared_address(const void* p) {
     auto* c = static_cast<const unsigned char*>(p);
-    if (c < blk->smem || c >= blk->smem + kSmemSpan) fault("%p is not in shared memory", p);
-    return unsigned(c - blk->smem);
+    const unsigned char* smem = self->block->smem;
+    if (c < smem || c >= smem + kSmemSpan) fault("%p is not in the block's shared memory", p);
+    return unsigned(c - smem);
 }
 
 // ---- cp.async ---------------------------------------------------------------------
@@ -159,141 +160,6 @@ static void finish_mma(void* const* p, unsigned) {
 void mma_m16n8k16_bf16(float* d, const unsigned* a, const unsigned* b, const float* c, Site at) {
     MmaLane lane{d, a, b, c};
     warp_op("mma.m16n8k16", ~0u, &lane, finish_mma, at);
-}
-
-// ---- mbarrier ---------------------------------------------------------------------
-struct MBar {  // as in hardware, 64 opaque bits in shared memory
-    uint64_t pending : 20, count : 20;
-    int64_t tx : 22;
-    uint64_t phase : 1, invalid : 1;  // poisoned memory reads as invalid
-};
-static_assert(sizeof(MBar) == 8);
-
-static MBar& mbar(uint64_t* bar, const char* op) {
-    need_shared(bar, 8, 8, op);
-    auto& b = *reinterpret_cast<MBar*>(bar);
-    if (b.invalid) fault("%s: the mbarrier at shared address 0x%x was never initialised", op, shared_address(bar));
-    return b;
-}
-static bool passed(const uint64_t* bar, unsigned parity) { return reinterpret_cast<const MBar*>(bar)->phase != parity; }
-static void mbar_settle(uint64_t* bar) {
-    auto& b = *reinterpret_cast<MBar*>(bar);
-    if (b.pending || b.tx) return;
-    b.phase ^= 1;
-    b.pending = b.count;
-    auto& waiting = blk->mbar_waiting;
-    for (size_t i = 0; i < waiting.size();) {
-        Thread& t = *waiting[i];
-        if (t.wait_mbar == bar && passed(bar, t.wait_parity)) {
-            if (CUEMU_CHECK) check::acquire(t, *check::mbar_clock(bar));
-            blk->make_ready(t);
-            waiting.erase(waiting.begin() + i);
-        } else {
-            ++i;
-        }
-    }
-}
-
-void mbar_init(uint64_t* bar, unsigned arrivals) {
-    need_shared(bar, 8, 8, "mbarrier.init");
-    if (!arrivals) fault("mbarrier.init with a count of zero");
-    check::write(bar, 8, CUEMU_PC);
-    MBar b{};
-    b.pending = b.count = arrivals;
-    memcpy(bar, &b, 8);
-}
-void mbar_arrive(uint64_t* bar, unsigned tx) {
-    MBar& b = mbar(bar, "mbarrier.arrive");
-    check::atomic(bar, 8, CUEMU_PC);
-    if (CUEMU_CHECK) check::release(*self, *check::mbar_clock(bar));
-    b.tx += tx;
-    if (!b.pending) fault("mbarrier.arrive: more arrivals in one phase than the %u expected", unsigned(b.count));
-    b.pending -= 1;
-    mbar_settle(bar);
-}
-bool mbar_try_wait(uint64_t* bar, unsigned parity) {
-    mbar(bar, "mbarrier.try_wait");
-    check::atomic(bar, 8, CUEMU_PC);
-    if (!passed(bar, parity)) {
-        blk->wait_late();  // so that a loop around try_wait lets late copies land
-        yield();
-        return false;
-    }
-    if (CUEMU_CHECK) check::acquire(*self, *check::mbar_clock(bar));
-    return true;
-}
-void mbar_wait(uint64_t* bar, unsigned parity, Site at) {
-    if (skipped(at)) return;
-    mbar(bar, "mbarrier.wait");
-    check::atomic(bar, 8, CUEMU_PC);
-    if (!passed(bar, parity)) {  // mbar_settle wakes us
-        self->wait_mbar = bar;
-        self->wait_parity = parity;
-        blk->mbar_waiting.push_back(self);
-        blk->block_on("mbarrier wait", 0, at);
-    } else if (CUEMU_CHECK) {
-        check::acquire(*self, *check::mbar_clock(bar));
-    }
-}
-void fence_proxy_async() { check::proxy_fence(*self); }
-
-// ---- TMA --------------------------------------------------------------------------
-unsigned swizzled(unsigned address, unsigned bits) {  // Swizzle<bits, 4, 3>
-    return address ^ ((address >> 7 & ((1u << bits) - 1)) << 4);
-}
-
-static void land(const TmaLoad& t) {
-    const TensorMap2D& m = t.map;
-    unsigned char* smem = blk->smem;
-    const unsigned to = unsigned(t.dst - smem), row_bytes = m.box_cols * m.elem;
-    for (unsigned r = 0; r < m.box_rows; ++r)
-        for (unsigned c = 0; c < m.box_cols; ++c) {
-            unsigned char* d = smem + swizzled(to + r * row_bytes + c * m.elem, m.swizzle);
-            const int64_t y = int64_t(t.y) + r, x = int64_t(t.x) + c;
-            if (y >= 0 && y < int64_t(m.rows) && x >= 0 && x < int64_t(m.cols))
-                memcpy(d, m.base + y * m.row_bytes + x * m.elem, m.elem);
-            else
-                memset(d, 0, m.elem);  // outside the tensor
-        }
-    const unsigned bytes = m.box_rows * row_bytes;
-    check::async_end(t.dst, bytes, nullptr);
-    reinterpret_cast<MBar*>(t.mbar)->tx -= bytes;
-    mbar_settle(t.mbar);
-}
-
-void Runner::wait_late() {
-    if (async != Options::Async::lazy) return;
-    late.push_back(self);
-    block_on("an asynchronous operation", 0, {});
-}
-
-bool Runner::land_async() {
-    const bool mixed = options().async == Options::Async::random;
-    if (tma.empty() || (mixed && !late.empty() && rng.below(2))) {
-        if (late.empty()) return false;
-        for (Thread* t : late) make_ready(*t);
-        late.clear();
-        return true;
-    }
-    size_t i = mixed ? rng.below(unsigned(tma.size())) : 0;
-    TmaLoad t = tma[i];
-    tma.erase(tma.begin() + i);
-    land(t);
-    return true;
-}
-
-void tma_load_2d(void* dst, const void* tensor_map, uint64_t* bar, int x, int y) {
-    const auto& m = *static_cast<const TensorMap2D*>(tensor_map);
-    const unsigned bytes = m.box_rows * m.box_cols * m.elem;
-    need_shared(dst, bytes, 128, "cp.async.bulk.tensor");
-    mbar(bar, "cp.async.bulk.tensor");
-    check::atomic(bar, 8, CUEMU_PC);
-    check::async_begin(dst, bytes, CUEMU_PC);
-    TmaLoad t{static_cast<unsigned char*>(dst), m, bar, x, y};
-    if (CUEMU_CHECK) check::release(*self, *check::mbar_clock(bar));  // for whoever waits on bar
-    if (land_now()) return land(t);
-    memset(dst, kPoison, bytes);
-    blk->tma.push_back(t);
 }
 
 }  // namespace cuemu

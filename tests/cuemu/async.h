@@ -15,11 +15,13 @@ void mma_m16n8k16_bf16(float* d, const unsigned* a, const unsigned* b, const flo
 
 void mbar_init(uint64_t* bar, unsigned arrivals);
 void mbar_arrive(uint64_t* bar, unsigned expect_tx_bytes);
+void mbar_arrive_at(uint64_t* bar, unsigned rank);
 bool mbar_try_wait(uint64_t* bar, unsigned parity);
 void mbar_wait(uint64_t* bar, unsigned parity, Site at);
 void fence_proxy_async();
 
 void tma_load_2d(void* dst, const void* tensor_map, uint64_t* bar, int x, int y);
+void tma_load_2d_multicast(void* dst, const void* tensor_map, uint64_t* bar, int x, int y, unsigned blocks);
 
 void wgmma_fence();
 void wgmma(int n, float* acc, WgmmaOperand a, WgmmaOperand b, bool accumulate, Site at);

@@ -19,6 +19,8 @@ struct Case {
     { stream_case<Order::b>, stream_case<Order::right> }
 #define HOP(b) \
     { hopper_case<Hop::b>, hopper_case<Hop::none> }
+#define PAIR(b) \
+    { pair_case<Pair::b>, pair_case<Pair::none> }
 
 static vector<float> twice() {
     vector<float> v(2 * N, N * (N + 1) / 2);
@@ -107,6 +109,10 @@ int main(int argc, char** argv) {
         {"stage_released_early", HOP(released_early)},
         {"wgmma_no_wait", HOP(no_wgmma_wait)},
         {"wgmma_no_fence", HOP(no_wgmma_fence)},
+        {"cluster_no_first_sync", PAIR(no_first_sync)},
+        {"cluster_no_last_sync", PAIR(no_last_sync)},
+        {"cluster_peer_not_told", PAIR(peer_not_told)},
+        {"cluster_own_bytes_only", PAIR(own_bytes_only)},
         {"wgmma_no_proxy_fence", {filled_case<Fill::no_proxy_fence>, filled_case<Fill::none>}},
         {"wgmma_wrong_swizzle", {filled_case<Fill::no_swizzle>, filled_case<Fill::none>}},
     };

@@ -89,6 +89,61 @@ static int hopper_case() {
     return compare(dc.host(), product(a, w, 64, 128, k));
 }
 
+// ---- clusters: two blocks, each of which brings half of w for both ---------------------------------
+enum class Pair { none, no_first_sync, no_last_sync, peer_not_told, own_bytes_only };
+
+template <Pair Bug>
+__global__ __launch_bounds__(256, 1) void paired(const __grid_constant__ TensorMap map_a,
+                                                 const __grid_constant__ TensorMap map_w, float* c, int k) {
+    in_turn();
+    GPU_DYN_SHARED(HopSmem, s);
+    const int steps = k / 64, t = threadIdx.x % 128, rank = cluster_rank();
+    const bool tell = Bug != Pair::peer_not_told;
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < 2; ++i) mbar_init(&s->full[i], 1), mbar_init(&s->empty[i], tell ? 8 : 4);
+        fence_mbar_init();
+    }
+    if (Bug == Pair::no_first_sync) __syncthreads();
+    else cluster_sync();
+    if (threadIdx.x < 128) {
+        if (t == 0)
+            for (int i = 0; i < steps; ++i) {
+                HopStage& st = s->stage[i % 2];
+                uint64_t* full = &s->full[i % 2];
+                mbar_wait(&s->empty[i % 2], (i / 2 + 1) % 2);
+                mbar_arrive_expect_tx(full, sizeof(HopStage) - (Bug == Pair::own_bytes_only ? 64 * 128 : 0));
+                tma_load_2d(st.a, map_a, full, i * 64, rank * 64);
+                tma_load_2d_multicast(st.w + rank * 64 * 64, map_w, full, i * 64, rank * 64, 3);
+            }
+    } else {
+        float acc[64];
+        for (int i = 0; i < steps; ++i) {
+            HopStage& st = s->stage[i % 2];
+            mbar_wait(&s->full[i % 2], i / 2 % 2);
+            wgmma_fence();
+            for (int kk = 0; kk < 64; kk += 16)
+                wgmma_bf16<128, Major::k, Major::k>(acc, wgmma_desc(st.a + kk), wgmma_desc(st.w + kk), i + kk > 0);
+            wgmma_commit();
+            wgmma_wait<0>();
+            if (!tell && t % 32 == 0) mbar_arrive(&s->empty[i % 2]);
+            if (tell && t % 32 < 2) mbar_arrive_at(&s->empty[i % 2], t % 32);
+        }
+        for (int i = 0; i < 64; ++i)
+            c[(rank * 64 + t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8) * 128 + i / 4 * 8 + t % 4 * 2 + i % 2] = acc[i];
+    }
+    if (Bug != Pair::no_last_sync) cluster_sync();
+}
+template <Pair Bug>
+static int pair_case() {
+    const int k = 384;
+    auto a = small_ints(128 * k, 1), w = small_ints(128 * k, 2);
+    Device<bf16> da(a), dw(w);
+    Device<float> dc(128 * 128);
+    launch<paired<Bug>>({dim3(2), dim3(256), sizeof(HopSmem), 2}, make_tensor_map_bf16(da, 128, k, 64, 64),
+                        make_tensor_map_bf16(dw, 128, k, 64, 64), dc.p, k);
+    return compare(dc.host(), product(a, w, 128, 128, k));
+}
+
 // wgmma operands written by ordinary stores: they need the swizzle and the proxy fence
 enum class Fill { none, no_proxy_fence, no_swizzle };
 template <Fill Bug>

@@ -14,7 +14,8 @@
 //     protection, device memory used by the host.
 //
 // "When" is an epoch, counted up at every barrier of the whole block, and within it a
-// vector clock for the smaller synchronisations. Blocks run one after another here.
+// vector clock for the smaller synchronisations. Blocks run one after another here, but those of a cluster, where all
+// synchronisation is by vector clocks.
 #include <cstring>
 
 #include "cuemu/check_state.h"
@@ -25,7 +26,7 @@ namespace cuemu::check {
 void fresh(Clock& c) {  // whatever happened in an earlier epoch is ordered anyway
     if (c.epoch == st().epoch && !c.at.empty()) return;
     c.epoch = st().epoch;
-    c.at.assign(blk->nthreads, 0);
+    c.at.assign(blk->total, 0);
 }
 
 uint32_t short_pc(const void* pc) { return uint32_t(reinterpret_cast<uintptr_t>(pc) - st().image); }
@@ -51,13 +52,15 @@ std::string name_of(const Event& e) {  // whose access it was
     blk->internal = true;
     const State& s = st();
     const dim3 d = blk->block_dim;
-    std::string t = "thread (" + std::to_string(e.tid % d.x) + "," + std::to_string(e.tid / d.x % d.y) + "," +
-                    std::to_string(e.tid / d.x / d.y) + ")";
+    const unsigned tid = e.tid % blk->nthreads, rank = e.tid / blk->nthreads;
+    std::string t = "thread (" + std::to_string(tid % d.x) + "," + std::to_string(tid / d.x % d.y) + "," +
+                    std::to_string(tid / d.x / d.y) + ")";
+    if (blk->nblocks > 1) t += " of block " + std::to_string(rank) + " of the cluster";
     if (e.epoch >= s.block_first) return t;
     auto b =
         std::upper_bound(s.blocks.begin(), s.blocks.end(), e.epoch, [](uint32_t v, auto& x) { return v < x.first; });
     const uint3 i = (b - 1)->second;
-    return t + " of block (" + std::to_string(i.x) + "," + std::to_string(i.y) + "," + std::to_string(i.z) + ")";
+    return t + (blk->nblocks > 1 ? " that begins with block (" : " of block (") + std::to_string(i.x) + "," + std::to_string(i.y) + "," + std::to_string(i.z) + ")";
 }
 
 bool ordered(const Event& e, Thread& t) {  // did e happen before what t does now?
@@ -81,12 +84,13 @@ std::string describe(const void* p, bool shared) {
     char b[160];
     State& s = st();
     if (shared) {
-        const size_t off = static_cast<const unsigned char*>(p) - blk->smem;
+        const Block& b_of = blk->block_of(p);
+        const size_t off = static_cast<const unsigned char*>(p) - b_of.smem;
         if (off >= kSmemBase && off < kSmemBase + blk->launch->dyn_smem)
             snprintf(b, sizeof b, "dynamic shared memory, byte %zu", off - kSmemBase);
         else
             snprintf(b, sizeof b, "static shared memory at shared+0x%zx", off);
-        for (auto& v : blk->statics)
+        for (auto& v : b_of.statics)
             if (p >= v.ptr && p < v.ptr + v.size)
                 snprintf(b, sizeof b, "static shared array of %zu bytes, byte %zu", v.size,
                          size_t((unsigned char*)p - v.ptr));
@@ -114,18 +118,20 @@ void access(const void* ptr, size_t n, Kind kind, const void* pc, Proxy proxy, T
     Cell* cell;
     size_t last;
     bool shared = false, all_written = false;
-    if (const size_t off = a - reinterpret_cast<uintptr_t>(r.smem); off < kSmemSpan) {
+    if (const size_t at = a - reinterpret_cast<uintptr_t>(r.smem); at < kMaxCluster * kSmemSpan) {
         shared = true;
+        const Block& b = r.block_of(ptr);
+        const size_t off = at % kSmemSpan;
         bool ok = off >= kSmemBase && off + n <= kSmemBase + r.launch->dyn_smem;
-        for (size_t i = 0; !ok && i < r.statics.size(); ++i)
-            ok = ptr >= r.statics[i].ptr && (const unsigned char*)ptr + n <= r.statics[i].ptr + r.statics[i].size;
+        for (size_t i = 0; !ok && i < b.statics.size(); ++i)
+            ok = ptr >= b.statics[i].ptr && (const unsigned char*)ptr + n <= b.statics[i].ptr + b.statics[i].size;
         if (!ok)
             fault(
                 "OUT OF BOUNDS: %s %zu bytes of shared memory at shared+0x%zx, at %s\n    dynamic shared memory is "
                 "shared+0x%zx..0x%zx",
                 verb(kind), n, off, source_line(short_pc(pc)).c_str(), kSmemBase, kSmemBase + r.launch->dyn_smem);
-        cell = s.shared + off / kGranule;
-        last = (off + n - 1) / kGranule - off / kGranule;
+        cell = s.shared + at / kGranule;
+        last = (at + n - 1) / kGranule - at / kGranule;
     } else if (const size_t off = a - reinterpret_cast<uintptr_t>(s.arena); off < kArena) {
         const uint32_t id = s.page_alloc[off / kPage];
         const Alloc& al = s.allocs[id];

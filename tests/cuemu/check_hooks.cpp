@@ -18,7 +18,7 @@ void block_begin(Runner& r) {
     State& s = st();
     s.runner = &r;
     s.block_first = ++s.epoch;
-    s.blocks.push_back({s.epoch, r.block_idx});
+    s.blocks.push_back({s.epoch, r.blocks[0].idx});
     s.acquired.clear();
     s.mbars.clear();
 }
@@ -132,13 +132,15 @@ void announced(const void* p, size_t n, Kind k, const void* pc, bool aligned) { 
     if (unsigned every = options().preempt) {
         State& s = st();
         const uintptr_t a = reinterpret_cast<uintptr_t>(p);
-        const bool mine = a - reinterpret_cast<uintptr_t>(s.runner->smem) >= kSmemSpan &&
+        const bool mine = a - reinterpret_cast<uintptr_t>(s.runner->smem) >= kMaxCluster * kSmemSpan &&
                           a - reinterpret_cast<uintptr_t>(s.arena) >= kArena;
         if (!mine && --s.countdown == 0) {
             s.countdown = 1 + blk->rng.below(2 * every);
             yield();
         }
     }
+    if (const size_t at = reinterpret_cast<uintptr_t>(p) - reinterpret_cast<uintptr_t>(blk->smem); at < kMaxCluster * kSmemSpan && &blk->block_of(p) != self->block)
+        fault("OUT OF BOUNDS: %s %zu bytes of another block's shared memory, at %s", verb(k), n, source_line(short_pc(pc)).c_str());
     access(p, n, k, pc, Proxy::generic, *self);
 }
 

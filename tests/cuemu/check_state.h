@@ -49,7 +49,7 @@ struct State {
     std::unordered_map<uint32_t, uint32_t> acquired;  // from which blocks, up to which epoch
     std::unordered_map<uintptr_t, AtomicSync> atomics;
     std::unordered_map<const uint64_t*, Clock> mbars;
-    Cell* shared = reserve<Cell>(kSmemSpan / kGranule * sizeof(Cell));
+    Cell* shared = reserve<Cell>(kMaxCluster * kSmemSpan / kGranule * sizeof(Cell));
     char* arena = reserve<char>(kArena);
     Cell* global = reserve<Cell>(kArena / kGranule * sizeof(Cell));
     uint32_t* page_alloc = reserve<uint32_t>(kArena / kPage * sizeof(uint32_t));
@@ -97,7 +97,7 @@ void each_cell(const void* p, size_t n, F f) {  // of shared or device memory al
     const uintptr_t a = reinterpret_cast<uintptr_t>(p);
     size_t off = a - reinterpret_cast<uintptr_t>(s.runner ? s.runner->smem : nullptr);
     Cell* base = s.shared;
-    if (!s.runner || off >= kSmemSpan) off = a - reinterpret_cast<uintptr_t>(s.arena), base = s.global;
+    if (!s.runner || off >= kMaxCluster * kSmemSpan) off = a - reinterpret_cast<uintptr_t>(s.arena), base = s.global;
     for (size_t g = off / kGranule; g <= (off + n - 1) / kGranule; ++g) f(base[g]);
 }
 

@@ -118,6 +118,59 @@ static void tma() {
     expect("TMA box, 128-byte swizzle, zero fill", bad, 0);
 }
 
+// Two blocks of a cluster: each sends its half of a box to both and waits for both; then it tells the other that it has read.
+struct PairSmem { unsigned short box[64 * 64]; uint64_t full, read; };
+__global__ void k_multicast(const __grid_constant__ TensorMap map, unsigned short* out, unsigned* ranks) {
+    in_turn();
+    GPU_DYN_SHARED(PairSmem, s);
+    const unsigned rank = cluster_rank();
+    if (threadIdx.x == 0) {
+        ranks[blockIdx.x] = rank;
+        mbar_init(&s->full, 1);
+        mbar_init(&s->read, 2 * blockDim.x);
+        fence_mbar_init();
+    }
+    cluster_sync();
+    if (threadIdx.x == 0) {
+        mbar_arrive_expect_tx(&s->full, 64 * 128);
+        tma_load_2d_multicast(s->box + rank * 32 * 64, map, &s->full, 64 * (blockIdx.x / 2), rank * 32, 3);
+    }
+    mbar_wait(&s->full, 0);
+    for (int i = threadIdx.x; i < 64 * 64; i += blockDim.x) out[blockIdx.x * 64 * 64 + i] = s->box[i];
+    mbar_arrive_at(&s->read, rank), mbar_arrive_at(&s->read, 1 - rank);
+    mbar_wait(&s->read, 0);
+    if (threadIdx.x == 0 && rank == 0) {  // what the other has read may be overwritten
+        mbar_arrive_expect_tx(&s->full, 32 * 128);
+        tma_load_2d_multicast(s->box, map, &s->full, 64 * (blockIdx.x / 2), 32, 3);
+    }
+    if (threadIdx.x == 0 && rank == 1) mbar_arrive_expect_tx(&s->full, 32 * 128);
+    mbar_wait(&s->full, 1);
+    for (int i = threadIdx.x; i < 32 * 64; i += blockDim.x) out[(4 + blockIdx.x) * 64 * 64 + i] = s->box[i];
+    cluster_sync();
+}
+static void multicast() {
+    const int rows = 50, cols = 128;  // the second half hangs over the edge
+    vector<bf16> in(rows * cols);
+    for (size_t i = 0; i < in.size(); ++i) *reinterpret_cast<unsigned short*>(&in[i]) = static_cast<unsigned short>(i + 1);
+    Device<bf16> d(in);
+    Device<unsigned short> o(vector<unsigned short>(8 * 64 * 64, 0));
+    Device<unsigned> ranks(4);
+    launch<k_multicast>({dim3(4), dim3(128), sizeof(PairSmem), 2}, make_tensor_map_bf16(d, rows, cols, 32, 64), o.p, ranks.p);
+    const auto got = o.host();
+    const auto who = ranks.host();
+    int bad = 0;
+    for (int b = 0; b < 4; ++b) {
+        bad += who[b] != unsigned(b % 2);
+        for (int r = 0; r < 64; ++r)
+            for (int c = 0; c < 64; ++c) {
+                const int at = b * 64 * 64 + r * 64 + ((c / 8 ^ r % 8) * 8 + c % 8), x = b / 2 * 64 + c;
+                bad += got[at] != (r < rows ? r * cols + x + 1 : 0);
+                if (r < 32) bad += got[4 * 64 * 64 + at] != (r + 32 < rows ? (r + 32) * cols + x + 1 : 0);
+            }
+    }
+    expect("clusters: TMA multicast, arrival at a peer's mbarrier", bad, 0);
+}
+
 // wgmma on operands stored by hand in the swizzled layout, each k-major or mn-major; every K step of the tile.
 // Element (r, k) of an operand of 64-wide blocks: k-major blocks of 64 k, mn-major blocks of 64 rows, 8 KB each.
 template <Major M>
@@ -286,6 +339,7 @@ int main() {
         wgmma<128>();
         wgmma<192>();
         wgmma<256>();
+        multicast();
     } catch (const std::exception& e) {
         printf("%s\n", e.what());
         return 1;

@@ -56,10 +56,11 @@ std::string short_name(const char* pretty) {  // "... [with auto Kernel = NAME]"
     return s[0] == '&' ? s.substr(1) : s;
 }
 
+static std::string block_name(uint3 i) { return str(", block (%u,%u,%u)", i.x, i.y, i.z); }
 std::string context() {
     if (!blk || !blk->launch) return "host code";
     std::string s = "kernel " + short_name(blk->launch->name) +
-                    str(", block (%u,%u,%u)", blk->block_idx.x, blk->block_idx.y, blk->block_idx.z);
+                    block_name(self ? self->block_idx : blk->blocks[0].idx);
     if (self)
         s += str(", thread (%u,%u,%u) [warp %u lane %u]", self->thread_idx.x, self->thread_idx.y, self->thread_idx.z,
                  self->warp, self->lane);
@@ -80,19 +81,19 @@ void fault(const char* fmt, ...) {
 
 std::string Runner::deadlock_report() const {
     std::map<std::string, std::vector<unsigned>> groups;
-    for (unsigned i = 0; i < nthreads; ++i) {
+    for (unsigned i = 0; i < total; ++i) {
         const Thread& t = threads[i];
         std::string key;
         if (t.state == Thread::State::done)
             key = "have exited";
         else if (t.wait_mbar)
             key = str("wait for phase parity %u of the mbarrier at shared+0x%zx at %s:%d", t.wait_parity,
-                      size_t((const unsigned char*)t.wait_mbar - smem), t.at.file, t.at.line);
+                      size_t((const unsigned char*)t.wait_mbar - t.block->smem), t.at.file, t.at.line);
         else
             key = str("wait in %s (0x%x) at %s:%d", t.waiting, t.wait_id, t.at.file, t.at.line);
         groups[key].push_back(i);
     }
-    std::string s = "deadlock: no thread of the block can go on";
+    std::string s = nblocks == 1 ? "deadlock: no thread of the block can go on" : "deadlock: no thread of the cluster can go on";
     for (auto& [key, ids] : groups) {
         s += "\n    thread";
         for (size_t i = 0; i < ids.size();) {

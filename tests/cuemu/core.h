@@ -1,4 +1,4 @@
-// Data structures of the emulator: one block at a time per OS thread,
+// Data structures of the emulator: one block, or the blocks of one cluster, at a time per OS thread,
 // one stackful fiber per CUDA thread, cooperative switching at synchronisation.
 #pragma once
 
@@ -28,10 +28,11 @@
 
 namespace cuemu {
 
-constexpr unsigned kMaxThreads = 1024, kWarp = 32, kBarriers = 16;
+constexpr unsigned kMaxThreads = 1024, kWarp = 32, kBarriers = 16;  // threads: of a block, here also of all blocks of a cluster
+constexpr unsigned kMaxCluster = 8;
 constexpr size_t kMaxDynamicSmem = 227 * 1024, kMaxStaticSmem = 48 * 1024;
 constexpr size_t kSmemBase = 1024;        // shared address 0..1023 is reserved, as on sm_90
-constexpr size_t kSmemSpan = 320 * 1024;  // dynamic + static + redzones
+constexpr size_t kSmemSpan = 320 * 1024;  // of a block: dynamic + static + redzones
 constexpr unsigned char kPoison = 0xFF;   // 0xFFFF.. is a NaN in fp32, fp16 and bf16
 
 constexpr size_t kPage = 4096;
@@ -84,9 +85,11 @@ struct CpAsync {
     bool landed;
 };
 
+struct Block;
 struct Thread {
     uint3 thread_idx{}, block_idx{};
-    unsigned linear = 0, lane = 0, warp = 0, priority = 0, rank = 0;
+    Block* block = nullptr;
+    unsigned linear = 0, lane = 0, warp = 0, priority = 0, rank = 0;  // linear and warp go through all blocks of a cluster
     // fiber
     void* sp = nullptr;
     char* stack = nullptr;
@@ -173,21 +176,37 @@ struct WarpgroupState {
 struct LaunchInfo {
     const char* name;
     dim3 grid, block;
+    unsigned cluster;  // blocks side by side along x that run at the same time
     size_t dyn_smem;
     void (*body)(void*);
     void* arg;  // the kernel's parameters
     size_t arg_size;
 };
 
-// Runs blocks one after another on the calling OS thread.
+struct Block {
+    uint3 idx{};
+    unsigned rank = 0, live = 0;  // its place in the cluster; threads that have not ended
+    Barrier bars[kBarriers];
+    unsigned char* smem = nullptr;  // 1024-aligned, kSmemSpan bytes; [kSmemBase, +dyn) is dynamic
+    size_t smem_used = 0, static_bytes = 0;
+    struct StaticVar {
+        const void* key;
+        unsigned char* ptr;
+        size_t size;
+    };
+    std::vector<StaticVar> statics;
+    unsigned char* dyn_smem() { return smem + kSmemBase; }
+};
+
+// Runs clusters one after another on the calling OS thread; most are of one block.
 struct Runner {
     const LaunchInfo* launch = nullptr;
-    uint3 block_idx{};
     dim3 block_dim, grid_dim;
-    unsigned nthreads = 0, live = 0;
+    Block blocks[kMaxCluster];
+    unsigned nblocks = 1, nthreads = 0, total = 0, live = 0;  // of the cluster; threads of a block, and of all
+    Barrier cluster_bar;
     Thread threads[kMaxThreads];
     Warp warps[kMaxThreads / kWarp];
-    Barrier bars[kBarriers];
     WarpgroupState warpgroups[kMaxThreads / 128];
     Options::Async async = Options::Async::lazy;
     std::vector<TmaLoad> tma;
@@ -206,31 +225,26 @@ struct Runner {
     void* sched_fake = nullptr;
     const void* sched_stack = nullptr;
     size_t sched_stack_size = 0;
-    // shared memory
-    unsigned char* smem = nullptr;  // 1024-aligned, kSmemSpan bytes; [kSmemBase, +dyn) is dynamic
-    size_t smem_used = 0, static_bytes = 0;
-    struct StaticVar {
-        const void* key;
-        unsigned char* ptr;
-        size_t size;
-    };
-    std::vector<StaticVar> statics;
+    unsigned char* smem = nullptr;  // of all blocks
 
     bool internal = false;  // emulator code on behalf of a warp: the check build looks away
     bool faulted = false;
     std::string fault_text;
 
     Runner();
-    void run_block(const LaunchInfo&, uint3 idx, uint64_t seed);
+    void run_cluster(const LaunchInfo&, uint3 first, uint64_t seed);
+    void start_thread(unsigned i, unsigned priority);
+    void start_threads(uint64_t seed);
     void make_ready(Thread& t);
     Thread& next_ready();
     void suspend();  // called on a fiber: back to the scheduler
     void block_on(const char* what, unsigned id, Site at);
     void thread_exit(Thread& t);
+    void cluster_settle();  // lets cluster_sync() pass if all who have not ended are there
     bool land_async();  // async.cpp: lets one asynchronous operation complete, if any is in flight
     void wait_late();   // called on a fiber, before an asynchronous operation is waited for
     std::string deadlock_report() const;
-    unsigned char* dyn_smem() { return smem + kSmemBase; }
+    Block& block_of(const void* shared) { return blocks[(static_cast<const unsigned char*>(shared) - smem) / kSmemSpan]; }
 };
 
 extern constinit thread_local Thread* self;  // the CUDA thread now running, or null on the host
@@ -257,6 +271,7 @@ void* static_smem(const void* key, size_t size, size_t align);
 void bar_sync(unsigned id, unsigned nthreads, Site at, const char* name);
 void bar_arrive(unsigned id, unsigned nthreads, Site at);
 int bar_reduce(int value, Site at);  // __syncthreads_count
+void cluster_sync(Site at);
 void warp_op(const char* name, unsigned mask, void* payload, WarpFinish finish, Site at);
 void threadfence();
 bool skipped(Site at);

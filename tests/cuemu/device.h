@@ -44,7 +44,7 @@
     static const char name##_shared_key_ = 0;                      \
     auto& name = *static_cast<std::type_identity_t<__VA_ARGS__>*>( \
         ::cuemu::static_smem(&name##_shared_key_, sizeof(__VA_ARGS__), alignof(__VA_ARGS__)))
-#define GPU_DYN_SHARED(T, name) T* name = reinterpret_cast<T*>(::cuemu::blk->dyn_smem())
+#define GPU_DYN_SHARED(T, name) T* name = reinterpret_cast<T*>(::cuemu::self->block->dyn_smem())
 
 #define threadIdx (::cuemu::self->thread_idx)
 #define blockIdx (::cuemu::self->block_idx)

@@ -1,4 +1,4 @@
-// Launching: the blocks of a grid over OS threads, in the order that the options ask for.
+// Launching: the blocks of a grid, or its clusters of blocks, over OS threads, in the order that the options ask for.
 #include <signal.h>
 
 #include <atomic>
@@ -48,15 +48,18 @@ void run_grid(const LaunchInfo& l) {
         std::lock_guard g(launched_lock);
         launched.insert(short_name(l.name));
     }
-    const uint64_t blocks = uint64_t(l.grid.x) * l.grid.y * l.grid.z;
     const uint64_t threads = uint64_t(l.block.x) * l.block.y * l.block.z;
     auto refuse = [&](const char* why) {
         throw KernelFault("cuemu: launch of " + short_name(l.name) + " refused: " + why);
     };
-    if (blocks == 0 || threads == 0) refuse("empty grid or block");
+    if (!l.grid.x || !l.grid.y || !l.grid.z || !threads) refuse("empty grid or block");
     if (threads > kMaxThreads || l.block.z > 64) refuse("block too large");
     if (l.grid.x > 0x7fffffffu || l.grid.y > 65535 || l.grid.z > 65535) refuse("grid too large");
     if (l.dyn_smem > kMaxDynamicSmem) refuse("more than 227 KiB of dynamic shared memory");
+    if (l.cluster == 0 || l.cluster > kMaxCluster) refuse("clusters have 1 to 8 blocks");
+    if (l.grid.x % l.cluster) refuse("the grid is not made of whole clusters");
+    if (l.cluster > 1 && (threads % 128 || l.cluster * threads > kMaxThreads)) refuse("no twin of clusters but of whole warpgroups and 1024 threads");
+    const uint64_t wide = l.grid.x / l.cluster, clusters = wide * l.grid.y * l.grid.z;
 #if !CUEMU_ASAN
     static const bool handler = [] {
         struct sigaction sa = {};
@@ -71,14 +74,14 @@ void run_grid(const LaunchInfo& l) {
     const Options& o = options();
     unsigned workers = o.os_threads ? o.os_threads : std::max(1u, std::thread::hardware_concurrency());
     if (CUEMU_CHECK) workers = 1;  // the checker keeps one history
-    workers = unsigned(std::min<uint64_t>(workers, blocks));
+    workers = unsigned(std::min<uint64_t>(workers, clusters));
     const bool shuffled = o.order == Options::Order::random;
     uint64_t stride = 1, offset = 0;
-    if (shuffled) {  // an affine permutation of the blocks
+    if (shuffled) {  // an affine permutation
         Rng g{o.seed};
-        do stride = 1 + g.next() % blocks;
-        while (std::gcd(stride, blocks) != 1);
-        offset = g.next() % blocks;
+        do stride = 1 + g.next() % clusters;
+        while (std::gcd(stride, clusters) != 1);
+        offset = g.next() % clusters;
     }
     check::DeviceAccess access;
     check::launch_begin();
@@ -93,15 +96,15 @@ void run_grid(const LaunchInfo& l) {
         if (!CUEMU_ASAN) sigaltstack(&ss, nullptr);
         auto runner = borrow(nullptr);
         try {
-            for (uint64_t i; (i = next++) < blocks;) {
-                uint64_t b = shuffled                             ? (i * stride + offset) % blocks
-                             : o.order == Options::Order::reverse ? blocks - 1 - i
+            for (uint64_t i; (i = next++) < clusters;) {
+                uint64_t c = shuffled                             ? (i * stride + offset) % clusters
+                             : o.order == Options::Order::reverse ? clusters - 1 - i
                                                                   : i;
-                uint3 idx{unsigned(b % l.grid.x), unsigned(b / l.grid.x % l.grid.y), unsigned(b / l.grid.x / l.grid.y)};
-                runner->run_block(l, idx, Rng{o.seed * 0x9E3779B9u + b}.next());
+                uint3 first{unsigned(c % wide) * l.cluster, unsigned(c / wide % l.grid.y), unsigned(c / wide / l.grid.y)};
+                runner->run_cluster(l, first, Rng{o.seed * 0x9E3779B9u + c}.next());
             }
         } catch (...) {
-            next = blocks;
+            next = clusters;
             std::lock_guard lock(m);
             if (!error) error = std::current_exception();
         }

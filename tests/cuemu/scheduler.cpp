@@ -1,4 +1,4 @@
-// Fibers and the scheduler: one block at a time, a fiber for each of its threads.
+// Fibers and the scheduler: one cluster of blocks at a time, a fiber for each thread.
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #include <sys/mman.h>
@@ -51,7 +51,8 @@ Runner::Runner() {
         threads[i].stack = stacks + i * (kStack + kPage) + kPage;
         mprotect(threads[i].stack - kPage, kPage, PROT_NONE);
     }
-    smem = reinterpret_cast<unsigned char*>(map(kSmemSpan));
+    smem = reinterpret_cast<unsigned char*>(map(kMaxCluster * kSmemSpan));
+    for (unsigned b = 0; b < kMaxCluster; ++b) blocks[b].rank = b, blocks[b].smem = smem + b * kSmemSpan;
     check::attach(*this);
 }
 
@@ -137,38 +138,96 @@ void Runner::thread_exit(Thread& t) {
         if (g.mask >> t.lane & 1)
             fault("the thread exits, but lanes 0x%08x of its warp wait for it in %s (mask 0x%08x) at %s:%d", g.arrived,
                   g.name, g.mask, g.at.file, g.at.line);
-    if (bars[0].arrived && bars[0].expected == nthreads)
-        fault("the thread exits, but %u threads of the block wait for it in __syncthreads at %s:%d", bars[0].arrived,
-              bars[0].at.file, bars[0].at.line);
+    if (const Barrier& all = t.block->bars[0]; all.arrived && all.expected == nthreads)
+        fault("the thread exits, but %u threads of the block wait for it in __syncthreads at %s:%d", all.arrived, all.at.file, all.at.line);
     if (!t.in_turn) fault("the thread exits without in_turn(): the next kernel would not know that the one before this has ended");
     w.exited |= 1u << t.lane;
-    --live;
+    --live, --t.block->live;
     t.state = Thread::State::done;
+    cluster_settle();
 }
 
-void Runner::run_block(const LaunchInfo& l, uint3 idx, uint64_t seed) {
+// Shared memory starts as NaNs; outside the dynamic part it is not addressable at all.
+static void start_block(Block& b, uint3 idx, const Runner& r) {
+    const size_t end = kSmemBase + r.launch->dyn_smem;
+#if CUEMU_ASAN
+    __asan_unpoison_memory_region(b.smem, kSmemSpan);
+#endif
+    memset(b.smem, kPoison, std::max(end, b.smem_used));
+#if CUEMU_ASAN
+    __asan_poison_memory_region(b.smem, kSmemSpan);
+    __asan_unpoison_memory_region(b.dyn_smem(), r.launch->dyn_smem);
+#endif
+    b.idx = idx;
+    b.live = r.nthreads;
+    b.smem_used = end;
+    b.static_bytes = 0;
+    b.statics.clear();
+    for (Barrier& bar : b.bars) bar = {};
+}
+
+void Runner::start_thread(unsigned i, unsigned priority) {
+    const unsigned in_block = i % nthreads;
+    Thread& t = threads[i];
+    t.block = &blocks[i / nthreads];
+    t.block_idx = t.block->idx;
+    t.thread_idx = {in_block % block_dim.x, in_block / block_dim.x % block_dim.y, in_block / block_dim.x / block_dim.y};
+    t.linear = i;
+    t.lane = i % kWarp;
+    t.warp = i / kWarp;
+    t.priority = priority;
+    t.cp_groups.clear();
+    t.cp_open.clear();
+    t.wg_committed = 0;
+    t.wg_fence = t.in_turn = false;
+    t.wg_acc_bytes = 0;
+    t.clock = {};
+    t.clk = 1;
+    t.proxy_epoch = t.proxy_clk = 0;
+    t.fenced = false;
+    // Spread the starts of the stacks over cache sets.
+    t.sp = make_stack(t.stack, kStack - (i % 16) * 192, thread_main);
+}
+
+void Runner::start_threads(uint64_t seed) {
+    pick = Pick::in_order;
+    unsigned together = 1;  // threads of one priority: one, a warp, a block of several
+    if (options().order == Options::Order::random) {
+        const unsigned kind = rng.below(3);
+        pick = kind == 0 ? Pick::any : Pick::by_priority;
+        if (kind == 1) together = nblocks > 1 && rng.below(2) ? nthreads : kWarp;
+    }
+    for (unsigned w = 0; w * kWarp < total; ++w) {
+        const unsigned lanes = std::min(kWarp, total - w * kWarp);
+        warps[w].exists = lanes == kWarp ? ~0u : (1u << lanes) - 1;
+        warps[w].exited = 0;
+        warps[w].open.clear();
+    }
+    for (unsigned i = 0; i < total; ++i) {
+        start_thread(i, unsigned(Rng{seed ^ i / together * 0x51ED27u}.next()));
+        by_rank[i] = &threads[i];
+    }
+    if (pick == Pick::by_priority)
+        std::sort(by_rank, by_rank + total, [](const Thread* x, const Thread* y) {
+            return std::pair(y->priority, x->linear) < std::pair(x->priority, y->linear);
+        });
+    for (unsigned i = 0; i < total; ++i) by_rank[i]->rank = i;
+    std::fill(std::begin(ready_ranks), std::end(ready_ranks), 0);
+    head = count = 0;
+    const bool backward = options().order == Options::Order::reverse;
+    for (unsigned k = 0; k < total; ++k) make_ready(threads[backward ? total - 1 - k : k]);
+}
+
+void Runner::run_cluster(const LaunchInfo& l, uint3 first, uint64_t seed) {
     launch = &l;
-    block_idx = idx;
     block_dim = l.block;
     grid_dim = l.grid;
-    nthreads = live = l.block.x * l.block.y * l.block.z;
+    nblocks = l.cluster;
+    nthreads = l.block.x * l.block.y * l.block.z;
+    total = live = nblocks * nthreads;
     rng.s = seed;
     faulted = internal = false;
-    head = count = 0;
-
-    // Shared memory starts as NaNs; outside the dynamic part it is not addressable at all.
-    size_t end = kSmemBase + l.dyn_smem;
-#if CUEMU_ASAN
-    __asan_unpoison_memory_region(smem, kSmemSpan);
-#endif
-    memset(smem, kPoison, std::max(end, smem_used));
-#if CUEMU_ASAN
-    __asan_poison_memory_region(smem, kSmemSpan);
-    __asan_unpoison_memory_region(smem + kSmemBase, l.dyn_smem);
-#endif
-    smem_used = end;
-    static_bytes = 0;
-    statics.clear();
+    cluster_bar = {};
     tma.clear();
     late.clear();
     mbar_waiting.clear();
@@ -177,60 +236,13 @@ void Runner::run_block(const LaunchInfo& l, uint3 idx, uint64_t seed) {
         const unsigned kind = rng.below(3);
         async = kind == 0 ? Options::Async::eager : kind == 1 ? Options::Async::lazy : Options::Async::random;
     }
-    for (Barrier& b : bars) {
-        b.expected = b.arrived = 0;
-        b.accumulate = 0;
-        b.waiting.clear();
-        b.clock = {};
-    }
     for (WarpgroupState& g : warpgroups) {
         g.arrived = 0;
         g.queue.clear();
         g.waiting.clear();
     }
-    for (unsigned w = 0; w * kWarp < nthreads; ++w) {
-        unsigned lanes = std::min(kWarp, nthreads - w * kWarp);
-        warps[w].exists = lanes == kWarp ? ~0u : (1u << lanes) - 1;
-        warps[w].exited = 0;
-        warps[w].open.clear();
-    }
-    pick = Pick::in_order;
-    bool by_warp = false;
-    if (options().order == Options::Order::random) {
-        const unsigned kind = rng.below(3);
-        pick = kind == 0 ? Pick::any : Pick::by_priority;
-        by_warp = kind == 1;
-    }
-    bool backward = options().order == Options::Order::reverse;
-    for (unsigned k = 0; k < nthreads; ++k) {
-        unsigned i = backward ? nthreads - 1 - k : k;
-        Thread& t = threads[i];
-        t.thread_idx = {i % l.block.x, i / l.block.x % l.block.y, i / l.block.x / l.block.y};
-        t.block_idx = idx;
-        t.linear = i;
-        t.lane = i % kWarp;
-        t.warp = i / kWarp;
-        t.priority = unsigned(Rng{seed ^ (by_warp ? t.warp : i) * 0x51ED27u}.next());
-        t.cp_groups.clear();
-        t.cp_open.clear();
-        t.wg_committed = 0;
-        t.wg_fence = t.in_turn = false;
-        t.wg_acc_bytes = 0;
-        t.clock = {};
-        t.clk = 1;
-        t.proxy_epoch = t.proxy_clk = 0;
-        t.fenced = false;
-        // Spread the starts of the stacks over cache sets.
-        t.sp = make_stack(t.stack, kStack - (i % 16) * 192, thread_main);
-    }
-    for (unsigned i = 0; i < nthreads; ++i) by_rank[i] = &threads[i];
-    if (pick == Pick::by_priority)
-        std::sort(by_rank, by_rank + nthreads, [](const Thread* x, const Thread* y) {
-            return std::pair(y->priority, x->linear) < std::pair(x->priority, y->linear);
-        });
-    for (unsigned i = 0; i < nthreads; ++i) by_rank[i]->rank = i;
-    std::fill(std::begin(ready_ranks), std::end(ready_ranks), 0);
-    for (unsigned k = 0; k < nthreads; ++k) make_ready(threads[backward ? nthreads - 1 - k : k]);
+    for (unsigned b = 0; b < nblocks; ++b) start_block(blocks[b], {first.x + b, first.y, first.z}, *this);
+    start_threads(seed);
     blk = this;
     check::block_begin(*this);
 
@@ -249,9 +261,9 @@ void Runner::run_block(const LaunchInfo& l, uint3 idx, uint64_t seed) {
         fault_text = "cuemu: " + context() + ":\n  the block ends with a TMA load still in flight";
     }
 #if CUEMU_ASAN
-    __asan_unpoison_memory_region(smem, kSmemSpan);
+    __asan_unpoison_memory_region(smem, nblocks * kSmemSpan);
     if (faulted)  // fibers were abandoned with live frames
-        for (unsigned i = 0; i < nthreads; ++i) __asan_unpoison_memory_region(threads[i].stack, kStack);
+        for (unsigned i = 0; i < total; ++i) __asan_unpoison_memory_region(threads[i].stack, kStack);
 #endif
     blk = nullptr;
     if (faulted) throw KernelFault(fault_text);

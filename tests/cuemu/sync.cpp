@@ -12,7 +12,7 @@ namespace cuemu {
 
 // ---- shared memory ----------------------------------------------------------------
 void* static_smem(const void* key, size_t size, size_t align) {
-    Runner& r = *blk;
+    Block& r = *self->block;
     for (auto& v : r.statics)
         if (v.key == key) return v.ptr;
     constexpr size_t redzone = 64;
@@ -20,7 +20,7 @@ void* static_smem(const void* key, size_t size, size_t align) {
     size_t at = (r.smem_used + redzone + align - 1) / align * align;
     r.static_bytes += size;
     if (r.static_bytes > kMaxStaticSmem) fault("more than 48 KiB of static shared memory");
-    if (r.static_bytes + r.launch->dyn_smem > kMaxDynamicSmem) fault("more than 227 KiB of shared memory, static and dynamic together");
+    if (r.static_bytes + blk->launch->dyn_smem > kMaxDynamicSmem) fault("more than 227 KiB of shared memory, static and dynamic together");
     r.smem_used = at + size;
 #if CUEMU_ASAN
     __asan_unpoison_memory_region(r.smem + at, size);
@@ -38,7 +38,9 @@ bool skipped(Site at) {
     return whole >= n && !memcmp(at.file + whole - n, skip, n);
 }
 
-// ---- block barriers ---------------------------------------------------------------
+// ---- barriers of a block, of a cluster -------------------------------------------
+// Everyone there is ordered by a barrier of the whole block, but where the block is one of a cluster.
+static bool orders_all(bool whole_block) { return whole_block && blk->nblocks == 1; }
 static Barrier& bar_join(unsigned id, unsigned n, Site at, const char* name) {
     Runner& r = *blk;
     if (id >= kBarriers) fault("%s: barrier %u does not exist", name, id);
@@ -46,10 +48,10 @@ static Barrier& bar_join(unsigned id, unsigned n, Site at, const char* name) {
     if (!all && (n % kWarp || n > r.nthreads))
         fault("%s: %u threads on barrier %u of a block of %u", name, n, id, r.nthreads);
     if (all) n = r.nthreads;
-    Barrier& b = r.bars[id];
-    if (all && r.live < r.nthreads)
+    Barrier& b = self->block->bars[id];
+    if (all && self->block->live < r.nthreads)
         fault("%s at %s:%d cannot complete: %u threads of the block have exited", name, at.file, at.line,
-              r.nthreads - r.live);
+              r.nthreads - self->block->live);
     if (b.arrived == 0) {
         b.expected = n;
         b.at = at;
@@ -60,7 +62,7 @@ static Barrier& bar_join(unsigned id, unsigned n, Site at, const char* name) {
         fault("%s at %s:%d, but %u threads of the block wait at another one, %s:%d", name, at.file, at.line, b.arrived,
               b.at.file, b.at.line);
     }
-    if (!all) check::release(*self, b.clock);
+    if (!orders_all(all)) check::release(*self, b.clock);
     ++b.arrived;
     return b;
 }
@@ -69,9 +71,9 @@ static void bar_complete(Barrier& b, bool all) {
     b.arrived = 0;
     b.result = b.accumulate;
     b.accumulate = 0;
-    if (all) check::block_barrier();
+    if (orders_all(all)) check::block_barrier();
     for (Thread* t : b.waiting) {
-        if (!all) check::acquire(*t, b.clock);
+        if (!orders_all(all)) check::acquire(*t, b.clock);
         blk->make_ready(*t);
     }
     b.waiting.clear();
@@ -92,9 +94,34 @@ void bar_arrive(unsigned id, unsigned n, Site at) {
 }
 
 int bar_reduce(int value, Site at) {
-    blk->bars[0].accumulate += value;
+    Barrier& b = self->block->bars[0];
+    b.accumulate += value;
     bar_sync(0, 0, at, "__syncthreads_count");
-    return blk->bars[0].result;
+    return b.result;
+}
+
+void cluster_sync(Site at) {
+    if (skipped(at)) return;
+    Barrier& b = blk->cluster_bar;
+    if (b.arrived == 0) b.at = at;
+    else if (options().strict && !(b.at == at))
+        fault("cluster_sync at %s:%d, but %u threads of the cluster wait at another one, %s:%d", at.file, at.line, b.arrived, b.at.file, b.at.line);
+    check::release(*self, b.clock);
+    ++b.arrived;
+    b.waiting.push_back(self);
+    if (b.arrived < blk->live) return blk->block_on("cluster_sync", 0, at);
+    blk->cluster_settle();
+    blk->suspend();
+}
+void Runner::cluster_settle() {
+    Barrier& b = cluster_bar;
+    if (!b.arrived || b.arrived < live) return;
+    b.arrived = 0;
+    for (Thread* t : b.waiting) {
+        check::acquire(*t, b.clock);
+        make_ready(*t);
+    }
+    b.waiting.clear();
 }
 
 void threadfence() { self->fenced = true; }

@@ -73,5 +73,6 @@ inline int failures = 0;
 inline void expect(const std::string& what, double err, double limit) {
     const bool ok = err <= limit;
     printf("%-44s error %.2e (limit %.0e) %s\n", what.c_str(), err, limit, ok ? "ok" : "FAILED");
+    fflush(stdout);  // a kernel that hangs takes with it what was not written
     failures += !ok;
 }

@@ -30,7 +30,7 @@ static void read_operand(const WgmmaOperand& o, int rows, float (*out)[16], cons
     const int step_r = o.mn_major ? 8 : 1, step_k = o.mn_major ? 1 : 8;  // what one read of 16 bytes covers
     for (int r = 0; r < rows; r += step_r)
         for (int k = 0; k < 16; k += step_k) {
-            const unsigned char* p = blk->smem + operand_address(o, r, k);
+            const unsigned char* p = self->block->smem + operand_address(o, r, k);
             need_shared(p, 16, 16, "wgmma");
             for (const TmaLoad& t : blk->tma)
                 if (p + 16 > t.dst && p < t.dst + t.map.box_rows * t.map.box_cols * t.map.elem)
@@ -75,7 +75,7 @@ void wgmma_fence() { self->wg_fence = true; }
 
 static void issue(int n, float* acc, const unsigned* fragment, WgmmaOperand a, WgmmaOperand b, bool accumulate, Site at) {
     Runner& r = *blk;
-    if (r.nthreads < (self->linear / 128 + 1) * 128) fault("wgmma needs whole warpgroups of 128 threads");
+    if (r.total < (self->linear / 128 + 1) * 128) fault("wgmma needs whole warpgroups of 128 threads");
     if (!self->wg_fence) fault("wgmma at %s:%d without a wgmma.fence since the last wait", at.file, at.line);
     WarpgroupState& g = r.warpgroups[self->linear / 128];
     if (g.arrived++ == 0) g.forming = {n, fragment != nullptr, a, b, accumulate, self->wg_committed, {}, {}, CUEMU_PC};
