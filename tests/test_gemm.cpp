@@ -176,10 +176,9 @@ TEST_F(Gemm, HopperStoresATileUnderTheNext) {
             const bool ta = ++i & 1, tb = i & 2;
             Trial t{GemmKernel::hopper, w.tiles * 128 - 56, width - (tb ? 29 : 24), w.steps * 64 - 24, ta, tb};
             t.bias = i % 3, t.residual = i % 4 == 0, t.accumulate = i % 5 == 0;
-            t.splits = w.splits, t.width = width;
-            for (const int peers : {1, 2}) t.peers = peers, exact(t);
+            t.splits = w.splits, t.width = width, t.peers = 1 + i % 2, exact(t);  // an odd number of works: each meets both
         }
-    EXPECT_EQ(trials, 3 * 15 * 2);
+    EXPECT_EQ(trials, 3 * 15);
 }
 
 TEST_F(Gemm, HopperTakesEveryExtentThatTmaAllows) {
