@@ -4,7 +4,8 @@
     ptxas_table.py OBJECT_FOLDER SOURCE_FOLDER TABLE
 
 Writes the table and fails when a kernel spills registers, unless its .cu file says so with a header line
-"// Spills   ..." that gives the reason; and when ptxas put waits of its own between wgmmas, which it calls an "info"."""
+"// Spills   ..." that gives the reason; when ptxas put waits of its own between wgmmas, which it calls an "info"; and when a kernel
+was launched with fewer registers than its warpgroups (one that gives, two that take) share out by setmaxnreg, which would hang."""
 import pathlib
 import re
 import subprocess
@@ -39,11 +40,15 @@ for file in sorted(objects.rglob("*.cu.o.ptxas")):
     found = list(entries(text))
     for code, name in sorted(set(re.findall(r"\((C75\d\d)\)[^\n]*w(?:gmma|arpgroup)[^\n]*function '(\w+)'", text))):
         failures.append(f"{source}: ptxas runs wgmmas of {demangle([name])[0]} one after the other ({code})")
-    promise = not re.search(r"^// Spills ", (sources / source).read_text(), re.M)
+    code = (sources / source).read_text()
+    promise = not re.search(r"^// Spills ", code, re.M)
+    shared_out = sum(n * int(r) for n, want in ((1, "dec"), (2, "inc")) for r in re.findall(rf"setmaxnreg_{want}<(\d+)>", code))
     for (_, arch, p), name in zip(found, demangle([f[0] for f in found])):
         rows.append((source, name, arch, p))
         if p["spill"] and promise:
             failures.append(f"{source}: {name} ({arch}) spills {p['spill']} bytes, and the file does not say that it may")
+        if arch == "sm_90a" and name.startswith(source.removesuffix(".cu") + "_kernel") and 3 * p["registers"] < shared_out:
+            failures.append(f"{source}: {name} has {p['registers']} registers a thread, and setmaxnreg shares out {shared_out} among three")
 
 lines = [f"{'file':<20} {'arch':<7} {'registers':>9} {'stack':>6} {'spill':>6} {'shared':>7}  kernel"]
 for source, name, arch, p in sorted(rows, key=lambda r: r[:3]):
