@@ -17,6 +17,7 @@ def struct(name, *fields):
 
 
 Seqs = struct("Seqs", (View, "q_begin q_len o_begin k_begin k_len"), (C.c_bool, "shared"), (C.c_int, "max_q max_k"), (C.c_int64, "k_rows"))
+Gemm = struct("Gemm", (View, "a b bias residual"), (Out, "c pre"), (C.c_bool, "ta tb gelu"), (View, "gate"), (Out, "sums act"))
 ARGS = {
     "scale": struct("Scale", (View, "x"), (Out, "y"), (C.c_double, "s")),
     "add": struct("Add", (View, "a b"), (Out, "y")),
@@ -25,7 +26,8 @@ ARGS = {
     "row_sum": struct("RowSum", (View, "x"), (Out, "y")),
     "quick_gelu_forward": struct("QuickGeluFwd", (View, "x"), (Out, "y")),
     "quick_gelu_backward": struct("QuickGeluBwd", (View, "dy x"), (Out, "dx")),
-    "gemm": struct("Gemm", (View, "a b bias residual"), (Out, "c pre"), (C.c_bool, "ta tb gelu"), (View, "gate"), (Out, "sums act")),
+    "gemm": Gemm,
+    "gemm_two": struct("GemmTwo", (Gemm, "first second")),
     "grouped_gemm": struct("GroupedGemm", (View, "a b a_at b_at c_at bias"), (Out, "c pre sums"), (C.c_int64, "members"), (C.c_int, "a_rows b_rows"), (C.c_bool, "ta tb gelu")),
     "layer_norm_forward": struct("LayerNormFwd", (View, "x gamma beta"), (Out, "y mean rstd"), (C.c_float, "eps")),
     "layer_norm_backward": struct("LayerNormBwd", (View, "dy x gamma mean rstd"), (Out, "dx dgamma dbeta")),

@@ -3,7 +3,7 @@ same code on any machine (--size tiny)."""
 from math import gcd
 
 from rows_attention import attention_row, text_lengths
-from rows_gemm import gemm_row, tiles_row, tower_rows
+from rows_gemm import gemm_row, tiles_row, tower_rows, two_row
 from rows_grouped import grouped_row
 from rows_memory import adamw_row, loss_row
 from rows_norm import layer_norm_max_row, layer_norm_row
@@ -37,6 +37,7 @@ def rows(size, batches, device):
         all_rows += tower_rows("v", T, dv, fv, device, **x) + tower_rows("t", sum(lengths), dt, ft, device, **x)
         all_rows += [tiles_row(f"tiles.v.{layer}", kind, *shape, device, **x) for layer, kind, shape in
                      (("qkv.f", "f", (T, 3 * dv, dv)), ("fc2.f", "f", (T, dv, fv)), ("fc1.dx", "dx", (T, dv, fv)), ("fc1.dw", "dw", (fv, dv, T)))]
+        all_rows += [two_row("two.v.qkv+fc2.dw", (3 * dv, dv, T), (dv, fv, T), device, **x), two_row("two.v.fc1+proj.dw", (fv, dv, T), (dv, dv, T), device, **x)]
         all_rows += [attention_row("attn.v." + m, [c["tokens"]] * B, hv, dv // hv, False, m, device, **x) for m in ("f", "b")]
         all_rows += [attention_row("attn.t.varlen.fb", lengths, ht, dt // ht, True, "fb", device, **x)]
         all_rows += [pairs_row(f"attn.tvl.{m}", B, gcd(8, B), c["tokens"] - 1, 6, ht, dt // ht, m, device, **x) for m in ("f", "b")]

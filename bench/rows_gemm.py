@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import timing
+from abi import Gemm
 from engine import WRITE, out, view
 from rows import Built, Row, cycle, try_peers
 
@@ -203,6 +204,30 @@ def tiles_row(name, kind, m, n, k, device, **extra):
         return b
 
     return Row(name, [m, n, k], 2.0 * m * n * k, 2.0 * (m * k + n * k) + m * n * (4 if kind.startswith("dw") else 2), build, extra={"kind": kind, **extra})
+
+
+def two_row(name, first, second, device, **extra):
+    """Two weight gradients [m, n, k] over the same rows, which we make in one launch; peers make one after the other."""
+    def build(e):
+        both = [Product("dw", *shape, device) for shape in (first, second)]
+        sets = min(p.n for p in both)
+        own = e and not e.peers_only
+        ours = lambda: cycle([e.kernel("gemm_two", first=Gemm(**both[0].args(s)), second=Gemm(**both[1].args(t))) for s, t in zip(both[0].sets, both[1].sets)])
+
+        def in_turn(make):
+            def made():
+                runs = [make(p) for p in both]
+                return None if None in runs else lambda i: [run(i) for run in runs]
+            return made
+        peers, lack = try_peers({"cublaslt_best16": in_turn(lambda p: p.lts(e)["cublaslt_best16"]()), "torch": in_turn(Product.torch_)})
+        variants = ({"ours": ours()} if own else {}) | peers
+        b = Built(variants, sets, {v: lambda: both[0].results() + both[1].results() for v in variants}, lambda: both[0].reference() + both[1].reference(),
+                  lambda: [p.poison() for p in both])
+        b.lacking = lack
+        return b
+
+    work = lambda f: sum(f(*shape) for shape in (first, second))
+    return Row(name, [*first[:2], *second[:2], first[2]], work(lambda m, n, k: 2.0 * m * n * k), work(lambda m, n, k: 2.0 * (m * k + n * k) + 4 * m * n), build, extra=extra)
 
 
 def tower_rows(tag, tokens, d, hidden, device, **extra):

@@ -73,6 +73,8 @@ std::map<std::string, std::size_t> Tape::saved_bytes_by_scope() const {
 Grad Backward::grad(int i) const {
     if (!needs(i)) return {};
     const Route& in = node_.in[i];
+    for (const Route& r : tape_.put_off_.to)
+        if (r.param == in.param && r.value == in.value) tape_.finish_put_off();
     if (in.param) return {in.param->grad.view(in.shape), std::exchange(in.param->spent, false) ? Mode::write : Mode::accumulate};
     Tensor& slot = tape_.grads_[in.value];
     if (slot.defined()) return {slot.view(in.shape), Mode::accumulate};
@@ -85,6 +87,14 @@ bool Backward::hand_over(int i, const Tensor& g) const {
     if (in.value < 0 || tape_.grads_[in.value].defined() || in.dtype != g.dtype() || !g.sole()) return false;
     tape_.grads_[in.value] = g.view(in.shape).detach();
     return true;
+}
+
+bool Backward::may_put_off(int i) const { return tape_.may_put_off_ && (node_.in[i].param || tape_.leaves_.contains(node_.in[i].value)); }
+
+void Backward::put_off(std::initializer_list<int> inputs, std::any work, void (*finish)(std::any&)) const {
+    ENG_CHECK(!tape_.put_off_.work.has_value(), "backward", "two gradients put off at once");
+    tape_.put_off_ = {std::move(work), finish, {}};
+    for (const int i : inputs) tape_.put_off_.to.push_back(node_.in[i]);
 }
 
 namespace {
@@ -124,6 +134,7 @@ void Tape::backward(const Tensor& root, const Tensor& seed, const std::function<
     ENG_CHECK(seed.numel() == root.numel(), "backward", "a seed of ", seed.shape(), " for a root of ", root.shape());
     grads_[root.value] = seed;
     Countdown countdown(nodes_, when_final);
+    may_put_off_ = !when_final && !check_numerics;
     while (!nodes_.empty()) {
         Node n = std::move(nodes_.back());  // moved out: saved tensors free as soon as the rule returns
         nodes_.pop_back();
@@ -131,11 +142,13 @@ void Tape::backward(const Tensor& root, const Tensor& seed, const std::function<
         if (g.defined()) {  // else nothing downstream asked for it
             Backward b(*this, n, g.view(n.out_shape));
             g = {};
-            n.thunk ? n.thunk(b) : n.fn(b);
+            if (n.thunk) finish_put_off(), n.thunk(b);
+            else n.fn(b);
             if (check_numerics) check_backward(n);
         }
         countdown.done(n);
     }
+    finish_put_off();
 }
 
 }  // namespace eng

@@ -3,6 +3,7 @@
 // topological order: no graph search, no recursion, no visited set, and teardown is vector::clear().
 // A backward rule is a plain function pointer. A lambda with captures does not convert, so the compiler
 // enforces that all a rule needs sits in `saved` and `attrs`, where the memory report can see it.
+#include <any>
 #include <functional>
 #include <map>
 #include <set>
@@ -54,6 +55,7 @@ public:
     Tensor leaf(Tensor t) {
         t.value = new_value();
         t.param = nullptr;
+        leaves_.insert(t.value);
         return t;
     }
 
@@ -98,6 +100,17 @@ private:
 
     std::vector<Node> nodes_;
     std::vector<Tensor> grads_;  // by value slot
+    std::set<int> leaves_;
+    struct PutOff {
+        std::any work;
+        void (*finish)(std::any&) = nullptr;
+        std::vector<Route> to;
+    };
+    void finish_put_off() {
+        if (std::any work = std::exchange(put_off_.work, {}); work.has_value()) put_off_.finish(work);
+    }
+    bool may_put_off_ = false;
+    PutOff put_off_;
 };
 
 // What a backward rule sees.
@@ -119,6 +132,11 @@ public:
     // Input i's gradient is g, gout or a tensor that the rule has made: lets it have g's memory. The last that a rule does with g. False,
     // and nothing done, if there is a gradient to add to or somebody else holds the memory.
     bool hand_over(int i, const Tensor& g) const;
+    // A gradient that nothing on the tape waits for may be made later, by a rule that takes its work along, or by `finish`: when a rule asks
+    // for the same gradient, or when all are done. One work at a time, which holds what it reads.
+    bool may_put_off(int i) const;  // of input i: it is a parameter or a leaf, and nobody hears of single gradients
+    void put_off(std::initializer_list<int> inputs, std::any work, void (*finish)(std::any&)) const;
+    std::any take_put_off() const { return std::exchange(tape_.put_off_.work, {}); }  // empty if there is none
 
 private:
     Tape& tape_;

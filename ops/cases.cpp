@@ -85,6 +85,7 @@ void add_matrix(std::vector<Case>& c) {
     c.push_back({"linear of a frozen weight", {{5, 7}, {3}}, [](Arena& a, In x) {
         return linear(x[0], upload_as(a, {3, 7}, std::vector<double>{1, -2, 0.5, 3, 0, -1, 2, 0.25, 1, 1, -3, 2, 0.5, -0.5, 4, 1, -1, 2, 0, 3, -2}, x[0].dtype()), x[1]);
     }});
+    c.push_back({"linear of linear", {{65, 64}, {72, 64}, {72}, {80, 72}}, [](Arena&, In x) { return linear(linear(x[0], x[1], x[2]), x[3]); }, 72, 6});  // two weights' gradients at once; the middle is rounded
     c.push_back({"linear to one", {{6, 5}, {1, 5}, {1}}, [](Arena&, In x) { return linear(x[0], x[1], x[2]); }});
     c.push_back({"mlp", {{7, 13}, {29, 13}, {29}, {11, 29}, {11}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4]); }, 29, 12});  // bf16 hidden values are rounded twice, then summed
     c.push_back({"mlp with residual", {{193, 8}, {16, 8}, {16}, {8, 16}, {8}, {193, 8}}, [](Arena&, In x) { return mlp(x[0], x[1], x[2], x[3], x[4], x[5]); }, 193, 12});

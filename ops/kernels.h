@@ -30,6 +30,7 @@ struct ExpScaleArgs { View x, log_scale; Out y; };          // y = exp(log_scale
 // where given, becomes QuickGELU(gate), what the activation had made of it, in gate's dtype and if need be in its place.
 // `sums`, where given: sums[m] (+)= the sum over k of op(a)[m,k]. Of a weight's gradient g^T x that is the bias' gradient.
 struct GemmArgs { View a, b, bias{}, residual{}; Out c{}, pre{}; bool ta = false, tb = false, gelu = false; View gate{}; Out sums{}, act{}; };
+struct GemmTwoArgs { GemmArgs first, second; };  // of which neither reads or writes what the other writes: a card may make both at once
 // Products of blocks of rows (grouped, as in CUTLASS). Member i multiplies block a_at[i] of a with block b_at[i] of b, a_rows and b_rows
 // rows of them, and belongs to block c_at[i] of c: the sum of its members in their order, and zero where there is none. Of indices
 // without memory, the i-th is i; only without c_at there may be a bias, gelu and pre, which mean what they do in GemmArgs.

@@ -3,16 +3,28 @@
 namespace eng {
 namespace {
 
-// dw = g^T x, dbias = column sums of g, for the weight that is input `weight` and the bias behind it.
-void weight_backward(Backward& b, int weight, const Tensor& g, const Tensor& x) {
+// A weight's gradient has few tiles: alone it leaves multiprocessors idle, with the next one it fills them.
+struct Waiting {
+    GemmArgs dw;
+    Tensor g, x;  // stay as they are until then
+};
+void run_alone(std::any& one) {
+    const auto& w = std::any_cast<const Waiting&>(one);
+    run_gemm(w.g.device(), w.dw);
+}
+// dw = g^T x, dbias = column sums of g, for the weight that is input `weight` and the bias behind it. `lasting`: nobody will be given g's
+// memory, so that this may wait for the next.
+void weight_backward(Backward& b, int weight, const Tensor& g, const Tensor& x, bool lasting) {
     const Out dbias = b.needs(weight + 1) ? out(b.grad(weight + 1)) : Out{};
-    if (b.needs(weight)) {
-        GemmArgs dw{in(g), in(x)};
-        dw.c = out(b.grad(weight)), dw.ta = true, dw.sums = dbias;
-        run_gemm(g.device(), dw);
-    } else if (dbias.p) {
-        run_row_sum(g.device(), {in(g), dbias});
+    if (!b.needs(weight)) {
+        if (dbias.p) run_row_sum(g.device(), {in(g), dbias});
+        return;
     }
+    GemmArgs dw{in(g), in(x)};
+    dw.c = out(b.grad(weight)), dw.ta = true, dw.sums = dbias;
+    if (const std::any before = b.take_put_off(); before.has_value()) run_gemm_two(g.device(), {std::any_cast<const Waiting&>(before).dw, dw});
+    else if (lasting && b.may_put_off(weight)) b.put_off({weight, weight + 1}, Waiting{dw, g, x}, run_alone);
+    else run_gemm(g.device(), dw);
 }
 // Of linear(QuickGELU(pre), w, bias, residual), inputs `weight` and those behind it: their gradients and pre's, which is returned. The
 // product that asks for the slope leaves the hidden values behind, where pre was.
@@ -22,14 +34,14 @@ Tensor activation_backward(Backward& b, int weight, const Tensor& pre, const Ten
     through.gate = in(pre);
     if (b.needs(weight)) through.act = out(pre);
     run_gemm(g.device(), through);
-    weight_backward(b, weight, b.gout, pre);
+    weight_backward(b, weight, b.gout, pre, false);
     return g;
 }
 // The same with dx = g w; `g` is the gradient before the activation.
-void linear_backward(Backward& b, const Tensor& g, const Tensor& x, const Tensor& w) {
+void linear_backward(Backward& b, const Tensor& g, const Tensor& x, const Tensor& w, bool lasting) {
     GemmArgs dx{in(g), in(w)};
     if (b.needs(0)) dx.c = out(b.grad(0)), run_gemm(g.device(), dx);
-    weight_backward(b, 1, g, x);
+    weight_backward(b, 1, g, x, lasting);
 }
 
 void check_linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
@@ -49,7 +61,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor
     run_gemm(x.device(), args);
     if (!wants_grad({&x, &w, &bias, &residual})) return y;
     return Tape::recording->record("linear", {x, w, bias, residual}, y, {x, w}, 0, [](Backward& b) {
-        linear_backward(b, b.gout, b.saved(0), b.saved(1));
+        linear_backward(b, b.gout, b.saved(0), b.saved(1), !b.needs(3));
         pass_on(b, 3);
     });
 }
@@ -82,7 +94,7 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
     if (!record) return y;
     return Tape::recording->record("mlp", {x, w1, b1, w2, b2, residual}, y, {x, w1, pre, w2}, 0, [](Backward& b) {
         const Tensor g = activation_backward(b, 3, b.saved(2), b.saved(3));
-        linear_backward(b, g, b.saved(0), b.saved(1));
+        linear_backward(b, g, b.saved(0), b.saved(1), true);
         pass_on(b, 5);
     });
 }

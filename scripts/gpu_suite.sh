@@ -206,9 +206,9 @@ rows() {  # $1 what they are; the rest: which
     compare "$name" "$root/bench/$run.py" kernels --lib "$library" --out "$measured" ${SUITE_KERNELS:---batches 128} "$@"
 }
 kernels() {
-    rows products --only 'gemm.*,grouped.*,tiles.*'
+    rows products --only 'gemm.*,grouped.*,tiles.*,two.*'
     rows attention --only 'attn.*'
-    rows "all other kernels" --skip 'gemm.*,grouped.*,tiles.*,attn.*'
+    rows "all other kernels" --skip 'gemm.*,grouped.*,tiles.*,two.*,attn.*'
 }
 training_step() {
     local limit=${LIMIT_STEP:-300}

@@ -237,6 +237,42 @@ TEST_F(Gemm, SplitsOfKAddUpInOrder) {
     EXPECT_EQ(trials, 5 * 3);
 }
 
+// Two weight gradients in one launch: tiles of both in one block, each with its own sums, splits and what is added to.
+TEST_F(Gemm, TwoAtOnce) {
+    struct One { int m, n; bool accumulate; };
+    const std::pair<One, One> pairs[] = {{{136, 392, false}, {264, 72, true}}, {{72, 64, true}, {520, 200, false}}, {{128, 256, false}, {128, 192, false}}};
+    const auto check = [&](const One& w, int k, const Matrix& a, const Matrix& b, const Matrix& c, const Matrix& sums, const cuda::Tiles& t) {
+        const Numbers got = download_wide(c.all), added = download_wide(sums.all);
+        int wrong = 0;
+        for (int i = 0; i < w.m; ++i) {
+            double sum = w.accumulate ? sums.values[i] : 0;
+            for (int q = 0; q < k; ++q) sum += a.values[q * w.m + i];
+            wrong += added[i] != sum;
+            for (int j = 0; j < w.n; ++j) {
+                sum = w.accumulate ? c.values[i * w.n + j] : 0;
+                for (int q = 0; q < k; ++q) sum += a.values[q * w.m + i] * b.values[q * w.n + j];
+                wrong += got[i * w.n + j] != sum;
+            }
+        }
+        EXPECT_EQ(wrong, 0) << w.m << "x" << w.n << "x" << k << " width " << t.width << " peers " << t.peers << " splits " << t.splits;
+    };
+    for (const auto& [x, y] : pairs)
+        for (const cuda::Tiles& t : {cuda::Tiles{256, 2, 1}, {192, 2, 1}, {128, 2, 3}, {256, 1, 2}, {192, 1, 1}, {}}) {
+            const int k = 264;
+            const Matrix a(device, k, x.m, DType::bf16, integers(k * x.m, 1)), b(device, k, x.n, DType::bf16, integers(k * x.n, 2));
+            const Matrix d(device, k, y.m, DType::bf16, integers(k * y.m, 3)), e(device, k, y.n, DType::bf16, integers(k * y.n, 4));
+            const Matrix c(device, x.m, x.n, DType::f32, integers(x.m * x.n, 5)), f(device, y.m, y.n, DType::f32, integers(y.m * y.n, 6));
+            const Matrix c_sums(device, 1, x.m, DType::f32, integers(x.m, 7)), f_sums(device, 1, y.m, DType::f32, integers(y.m, 8));
+            GemmTwoArgs g{{a.view, b.view}, {d.view, e.view}};
+            const auto into = [](GemmArgs& one, const One& w, const Matrix& to, const Matrix& sums) {
+                one.ta = true, one.c = {to.view, w.accumulate ? Mode::accumulate : Mode::write}, one.sums = {sums.view, one.c.mode};
+            };
+            into(g.first, x, c, c_sums), into(g.second, y, f, f_sums);
+            cuda::run_gemm_two(g, t);
+            check(x, k, a, b, c, c_sums, t), check(y, k, d, e, f, f_sums, t);
+        }
+}
+
 TEST_F(Gemm, AnEmptySumIsZero) {
     for (const auto kernel : {GemmKernel::simt, GemmKernel::mma}) {
         Trial t{kernel, 5, 9, 0, false, true};

@@ -138,6 +138,8 @@ void gemm(const GemmArgs& g) {
     quick_gelu_forward({g.c, g.c});
 }
 
+void gemm_two(const GemmTwoArgs& g) { gemm(g.first), gemm(g.second); }
+
 namespace {
 
 View block(const View& v, const View& at, std::int64_t i, std::int64_t rows, std::int64_t count = 1) {

@@ -96,8 +96,11 @@ bool can_run(GemmKernel kernel, const GemmArgs& g) {
 
 namespace {
 
-void run(GemmKernel kernel, Product p, const GemmArgs& g, Tiles tiles) {
+void check_sums(const GemmArgs& g, const Product& p) {
     ENG_CHECK(!g.sums.p || (g.ta && g.sums.numel() == p.m), "gemm", "sums of ", g.sums.numel(), " beside ", p.m, " columns of a", g.ta ? "" : ", which is not transposed");
+}
+void run(GemmKernel kernel, Product p, const GemmArgs& g, Tiles tiles) {
+    check_sums(g, p);
     if (kernel == GemmKernel::hopper) {
         p.sums = g.sums;
         return gemm_hopper(p, tiles);
@@ -114,12 +117,28 @@ void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, Tiles tiles) {
     run(kernel, p, g, tiles);
 }
 
+// A product of few rows or columns would leave most of a 128-wide tile empty.
+static bool for_hopper(const GemmArgs& g, const Product& p) { return can_run(GemmKernel::hopper, g) && std::min(p.m, p.n) >= 64; }
+static bool nothing(const GemmArgs& g) { return g.c.mode == Mode::skip || g.c.numel() == 0; }
+
 void gemm(const GemmArgs& g) {
-    if (g.c.mode == Mode::skip || g.c.numel() == 0) return;
+    if (nothing(g)) return;
     const Product p = product_of(g);
-    // A product of few rows or columns would leave most of a 128-wide tile empty.
-    const bool wide = can_run(GemmKernel::hopper, g) && std::min(p.m, p.n) >= 64;
-    run(g.a.dtype == DType::f32 ? GemmKernel::simt : wide ? GemmKernel::hopper : GemmKernel::mma, p, g, {});
+    run(g.a.dtype == DType::f32 ? GemmKernel::simt : for_hopper(g, p) ? GemmKernel::hopper : GemmKernel::mma, p, g, {});
 }
+
+void run_gemm_two(const GemmTwoArgs& g, Tiles tiles) {
+    if (!nothing(g.first) && !nothing(g.second)) {
+        Product x = product_of(g.first), y = product_of(g.second);
+        if (together(x, y) && for_hopper(g.first, x) && for_hopper(g.second, y)) {
+            x.sums = g.first.sums, y.sums = g.second.sums;
+            check_sums(g.first, x), check_sums(g.second, y);
+            return gemm_hopper(x, y, tiles);
+        }
+    }
+    gemm(g.first);
+    gemm(g.second);
+}
+void gemm_two(const GemmTwoArgs& g) { run_gemm_two(g, {}); }
 
 }  // namespace eng::cuda

@@ -27,6 +27,8 @@ Product product_of(const GemmArgs& g);
 void gemm_simt(Product p, DType type, int splits);
 void gemm_mma(Product p, int splits);
 void gemm_hopper(const Product& p, Tiles wanted);
+bool together(const Product& x, const Product& y);  // weight gradients over the same rows: gemm_hopper may make both at once
+void gemm_hopper(const Product& first, const Product& second, Tiles wanted);
 bool hopper_was_built();  // the binary has code for sm_90a
 
 // Cuts k: sets p's splits and, where there is more than one, points p.out to partial sums in scratch memory.

@@ -29,6 +29,8 @@
 // Limits       operands with rows of whole 16 bytes (a TMA rule); anything else is for gemm_mma. sm_90a only.
 // Idea         warp specialisation and multicast after CUTLASS 3's persistent cooperative kernel; read, not copied.
 #include <algorithm>
+#include <array>
+#include <optional>
 
 #include "ops/cuda/column_sums.h"
 #include "ops/cuda/gemm_plan.h"
@@ -55,46 +57,55 @@ template <int N> struct Ring {
     static_assert(sizeof(Smem) <= 227 * 1024);
 };
 
+// A product of a launch. Weight gradients may come in twos, so that the tiles of both fill the card together.
+struct Work { TensorMap a, b; Product p; int rows, tiles_n, units; };  // rows of units
+template <bool TA> struct Works { Work work[TA ? 2 : 1]; };
+
 // The work of one block, in the order that producer and consumers share: a unit is the steps of one split of one tile, or of
 // as many tiles below each other as a cluster has blocks, one for each. A cluster takes every gridDim.x / peers-th unit.
-struct Unit { TileAt at; int split, first, steps; };
-template <int Peers> struct Units {
-    const Product& p;
-    int rows, tiles_n, total;  // rows of units
+struct Unit { int work; TileAt at; int split, first, steps; };
+template <int Peers, bool TA> struct Units {
+    const Works<TA>& works;
+    PTX_INLINE const Work& of(const Unit& u) const { return works.work[TA ? u.work : 0]; }
+    PTX_INLINE int total() const { return works.work[0].units + (TA ? works.work[TA].units : 0); }
     PTX_INLINE Unit operator[](int u) const {
-        const int tiles = rows * tiles_n, split = u / tiles, first = split * p.steps_per_split;
-        TileAt at = tile_at(u % tiles, rows, tiles_n);
+        const int second = TA && u >= works.work[0].units;
+        const Work& w = works.work[TA ? second : 0];
+        if (second) u -= works.work[0].units;
+        const int tiles = w.rows * w.tiles_n, split = u / tiles, first = split * w.p.steps_per_split;
+        TileAt at = tile_at(u % tiles, w.rows, w.tiles_n);
         if constexpr (Peers > 1) at.m = at.m * Peers + int(cluster_rank());
-        return {at, split, first, min((p.k + kDepth - 1) / kDepth - first, p.steps_per_split)};
+        return {second, at, split, first, min((w.p.k + kDepth - 1) / kDepth - first, w.p.steps_per_split)};
     }
     PTX_INLINE int begin() const { return int(blockIdx.x) / Peers; }
     PTX_INLINE int stride() const { return int(gridDim.x) / Peers; }
 };
 
 template <int N, int Peers, bool TA, bool TB>
-PTX_INLINE void produce(typename Ring<N>::Smem* s, const TensorMap& map_a, const TensorMap& map_b, const Units<Peers>& units) {
+PTX_INLINE void produce(typename Ring<N>::Smem* s, const Units<Peers, TA>& units) {
     constexpr int stages = Ring<N>::stages;
-    const auto load_b = [&](bf16* to, std::uint64_t* full, int x, int y) {  // this block's rows of a box, to all who want them
+    const auto load_b = [&](bf16* to, const TensorMap& map, std::uint64_t* full, int x, int y) {  // this block's rows of a box, to all who want them
         if constexpr (Peers > 1) {
             const int from = int(cluster_rank()) * (TB ? N : kDepth) / Peers;
-            tma_load_2d_multicast(to + from * 64, map_b, full, x, y + from, (1 << Peers) - 1);
+            tma_load_2d_multicast(to + from * 64, map, full, x, y + from, (1 << Peers) - 1);
         } else {
-            tma_load_2d(to, map_b, full, x, y);
+            tma_load_2d(to, map, full, x, y);
         }
     };
     int it = 0;  // steps so far: stage it % stages, used for the (it / stages)-th time
-    for (int u = units.begin(); u < units.total; u += units.stride()) {
-        const auto unit = units[u];
+    for (int u = units.begin(); u < units.total(); u += units.stride()) {
+        const Unit unit = units[u];
+        const Work& w = units.of(unit);
 #pragma unroll 1  // four steps at once want more registers than a producer has
         for (int step = 0; step < unit.steps; ++step, ++it) {
             const int st = it % stages, k = (unit.first + step) * kDepth, row = unit.at.m * kM, col = unit.at.n * N;
             std::uint64_t* full = &s->full[st];
             mbar_wait(&s->empty[st], (it / stages + 1) % 2);  // the peer's too is empty; passes at once in the first round
             mbar_arrive_expect_tx(full, Ring<N>::bytes);
-            if constexpr (TA) for (int i = 0; i < kM / 64; ++i) tma_load_2d(s->stage[st].a + i * kBox, map_a, full, row + 64 * i, k);
-            else tma_load_2d(s->stage[st].a, map_a, full, k, row);
-            if constexpr (TB) load_b(s->stage[st].b, full, k, col);
-            else for (int i = 0; i < N / 64; ++i) load_b(s->stage[st].b + i * kBox, full, col + 64 * i, k);
+            if constexpr (TA) for (int i = 0; i < kM / 64; ++i) tma_load_2d(s->stage[st].a + i * kBox, w.a, full, row + 64 * i, k);
+            else tma_load_2d(s->stage[st].a, w.a, full, k, row);
+            if constexpr (TB) load_b(s->stage[st].b, w.b, full, k, col);
+            else for (int i = 0; i < N / 64; ++i) load_b(s->stage[st].b + i * kBox, w.b, full, col + 64 * i, k);
         }
     }
 }
@@ -149,11 +160,11 @@ struct ColumnSums {
         fence_proxy_async();  // what comes into the stage next comes through another proxy
         __syncwarp();         // the warp has read the stage: its first lanes may give it back
     }
-    PTX_INLINE void store(const Product& p, int tiles_n, const Unit& unit, int warp, int lane) {
+    PTX_INLINE void store(const Work& w, const Unit& unit, int warp, int lane) {
 #pragma unroll
         for (int j = 0; j < 8; ++j) v[j] += __shfl_xor_sync(kAllLanes, v[j], 8), v[j] += __shfl_xor_sync(kAllLanes, v[j], 16);
-        const int m = unit.at.m * kM + warp / 4 * 64 + lane % 8 * 8, part = (unit.split * tiles_n + unit.at.n) * 4 + warp % 4;
-        if (lane < 8 && m < p.m) write(p.parts + std::int64_t(part) * p.m + m, false, 0, v);
+        const int m = unit.at.m * kM + warp / 4 * 64 + lane % 8 * 8, part = (unit.split * w.tiles_n + unit.at.n) * 4 + warp % 4;
+        if (lane < 8 && m < w.p.m) write(w.p.parts + std::int64_t(part) * w.p.m + m, false, 0, v);
 #pragma unroll
         for (int j = 0; j < 8; ++j) v[j] = 0;
     }
@@ -163,11 +174,11 @@ struct ColumnSums {
 // reads, and if it does not, it says so (C7514, C7517) and runs the wgmmas one after the other. So a strip follows
 // a wait, and every path out of a unit ends in one.
 template <int N, int Peers, bool TA, bool TB>
-PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers>& units) {
+PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units) {
     constexpr int stages = Ring<N>::stages, strips = Ring<N>::strips;
     constexpr bool overlap = Ring<N>::sets == 2;
     const int warp = threadIdx.x / 32 - 4;
-    const Unit none{{0, units.tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
+    const Unit none{0, {0, units.works.work[0].tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
     float acc[Ring<N>::sets][N / 2];
     Unit before = none;
     ColumnSums sums;
@@ -179,41 +190,40 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers>& units) {
     };
     // Multiplies unit u into `acc`; meanwhile the unit before, which lies finished in `done`, is stored.
     const auto work = [&](float (&acc)[N / 2], const float (&done)[N / 2], int u) {
-        const Unit unit = u < units.total ? units[u] : none;
+        const Unit unit = u < units.total() ? units[u] : none;
+        const Work& w = units.of(unit);
         for (int step = 0; step < unit.steps; ++step, ++it) {
             mbar_wait(&s->full[it % stages], it / stages % 2);
             multiply_stage<N, TA, TB>(acc, s->stage[it % stages], warp / 4, step == 0);
             wgmma_wait<1>();  // the step before is done with its stage
             if (step > 0) release(it - 1);
-            if (TA && units.p.parts && step % units.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
-            if (overlap && step < strips) store_strip<N, TA>(done, step, s->out[warp], units.p, before, warp);
+            if (TA && w.p.parts && step % w.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
+            if (overlap && step < strips) store_strip<N, TA>(done, step, s->out[warp], units.of(before).p, before, warp);
         }
         if (overlap)  // what a short k left
-            for (int i = unit.steps; i < strips; ++i) store_strip<N, TA>(done, i, s->out[warp], units.p, before, warp);
+            for (int i = unit.steps; i < strips; ++i) store_strip<N, TA>(done, i, s->out[warp], units.of(before).p, before, warp);
         wgmma_wait<0>();
         if (unit.steps > 0) release(it - 1);
-        if (TA && units.p.parts && unit.steps > 0) sums.store(units.p, units.tiles_n, unit, warp, threadIdx.x % 32);
+        if (TA && w.p.parts && unit.steps > 0) sums.store(w, unit, warp, threadIdx.x % 32);
         if (!overlap)
 #pragma unroll
-            for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], units.p, unit, warp);
+            for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], w.p, unit, warp);
         before = unit;
     };
     if constexpr (overlap) {  // one unit more than there are: it stores the last
-        for (int u = units.begin(); u < units.total + units.stride(); u += 2 * units.stride()) {
+        for (int u = units.begin(); u < units.total() + units.stride(); u += 2 * units.stride()) {
             work(acc[0], acc[1], u);
             work(acc[1], acc[0], u + units.stride());
         }
     } else {
-        for (int u = units.begin(); u < units.total; u += units.stride()) work(acc[0], acc[0], u);
+        for (int u = units.begin(); u < units.total(); u += units.stride()) work(acc[0], acc[0], u);
     }
 }
 
 template <int N, int Peers, bool TA, bool TB>
-__global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_constant__ TensorMap map_a,
-                                                                  const __grid_constant__ TensorMap map_b,
-                                                                  const __grid_constant__ Product p, int rows, int tiles_n) {
+__global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_constant__ Works<TA> works) {
     GPU_DYN_SHARED(typename Ring<N>::Smem, s);
-    const Units<Peers> units{p, rows, tiles_n, rows * tiles_n * p.splits};
+    const Units<Peers, TA> units{works};
     if (threadIdx.x == 0) {
         for (int i = 0; i < Ring<N>::stages; ++i) mbar_init(&s->full[i], 1), mbar_init(&s->empty[i], kConsumerWarps * Peers);
         fence_mbar_init();
@@ -223,7 +233,7 @@ __global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_c
     in_turn();  // not before: so far no memory of the device
     if (threadIdx.x < 128) {
         setmaxnreg_dec<24>();
-        if (threadIdx.x == 0) produce<N, Peers, TA, TB>(s, map_a, map_b, units);
+        if (threadIdx.x == 0) produce<N, Peers, TA, TB>(s, units);
     } else {
         setmaxnreg_inc<240>();
         consume<N, Peers, TA, TB>(s, units);
@@ -231,30 +241,56 @@ __global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_c
     if constexpr (Peers > 1) cluster_sync();  // nobody leaves whom a peer still tells that a stage is free
 }
 
+// A product of a launch on the host's side, with memory for its splits and its sums' parts.
 template <int N, int Peers, bool TA, bool TB>
-void run(Product p, int splits) {
-    const int rows = int(ceil_div(p.m, kM * Peers)), tiles_n = int(ceil_div(p.n, N));
-    const std::int64_t tiles = std::int64_t(rows) * tiles_n;
-    const SplitK split(p, splits, tiles, kDepth);
-    ENG_CHECK(tiles * p.splits < (std::int64_t(1) << 30), "gemm", p.m, "x", p.n, " has too many tiles");
-    const auto *a = static_cast<const bf16*>(p.a), *b = static_cast<const bf16*>(p.b);
-    const TensorMap map_a = TA ? make_tensor_map_bf16(a, p.k, p.m, kDepth, 64) : make_tensor_map_bf16(a, p.m, p.k, kM, 64);
-    const TensorMap map_b = TB ? make_tensor_map_bf16(b, p.n, p.k, N / Peers, 64) : make_tensor_map_bf16(b, p.k, p.n, kDepth / Peers, 64);
-    const unsigned clusters = unsigned(std::min<std::int64_t>(tiles * p.splits, chip().sms / Peers));
-    const int chunks = p.splits * tiles_n * 4;
-    const Scratch parts(p.sums.p ? std::size_t(chunks) * p.m * sizeof(float) : 0);
-    if (p.sums.p) p.parts = parts.as<float>();
-    launch<gemm_hopper_kernel<N, Peers, TA, TB>>({dim3(clusters * Peers), dim3(kThreads), sizeof(typename Ring<N>::Smem), Peers}, map_a, map_b, p, rows, tiles_n);
-    split.sum();
-    if (p.sums.p) add_chunks(p.parts, chunks, p.m, p.sums);
+struct Prepared {
+    Product p;
+    const int rows, tiles_n;
+    const SplitK split;
+    const int chunks;
+    const Scratch parts;
+
+    Prepared(const Product& product, int splits)
+        : p(product), rows(int(ceil_div(p.m, kM * Peers))), tiles_n(int(ceil_div(p.n, N))), split(p, splits, std::int64_t(rows) * tiles_n, kDepth),
+          chunks(p.splits * tiles_n * 4), parts(p.sums.p ? std::size_t(chunks) * p.m * sizeof(float) : 0) {
+        ENG_CHECK(std::int64_t(rows) * tiles_n * p.splits < std::int64_t(1) << 29, "gemm", p.m, "x", p.n, " has too many tiles");
+        if (p.sums.p) p.parts = parts.as<float>();
+    }
+    Work work() const {
+        const auto *a = static_cast<const bf16*>(p.a), *b = static_cast<const bf16*>(p.b);
+        return {TA ? make_tensor_map_bf16(a, p.k, p.m, kDepth, 64) : make_tensor_map_bf16(a, p.m, p.k, kM, 64),
+                TB ? make_tensor_map_bf16(b, p.n, p.k, N / Peers, 64) : make_tensor_map_bf16(b, p.k, p.n, kDepth / Peers, 64),
+                p, rows, tiles_n, rows * tiles_n * p.splits};
+    }
+    void finish() const {
+        split.sum();
+        if (p.sums.p) add_chunks(p.parts, chunks, p.m, p.sums);
+    }
+};
+
+template <int N, int Peers, bool TA, bool TB>
+void run(std::span<const Product> products, int splits) {
+    const Prepared<N, Peers, TA, TB> first(products[0], splits);
+    std::optional<Prepared<N, Peers, TA, TB>> second;
+    Works<TA> works{{first.work()}};
+    if (products.size() > 1) second.emplace(products[1], splits), works.work[TA] = second->work();
+    const int units = works.work[0].units + (second ? works.work[TA].units : 0);
+    const unsigned clusters = unsigned(std::min(units, chip().sms / Peers));
+    launch<gemm_hopper_kernel<N, Peers, TA, TB>>({dim3(clusters * Peers), dim3(kThreads), sizeof(typename Ring<N>::Smem), Peers}, works);
+    first.finish();
+    if (second) second->finish();
 }
 template <int N, int Peers>
-void run(const Product& p, int splits) {
-    p.ta ? p.tb ? run<N, Peers, true, true>(p, splits) : run<N, Peers, true, false>(p, splits)
-         : p.tb ? run<N, Peers, false, true>(p, splits) : run<N, Peers, false, false>(p, splits);
+void run(std::span<const Product> products, int splits) {
+    const Product& p = products[0];
+    p.ta ? p.tb ? run<N, Peers, true, true>(products, splits) : run<N, Peers, true, false>(products, splits)
+         : p.tb ? run<N, Peers, false, true>(products, splits) : run<N, Peers, false, false>(products, splits);
 }
 template <int N>
-void run(const Product& p, Tiles t) { t.peers == 2 ? run<N, 2>(p, t.splits) : run<N, 1>(p, t.splits); }
+void run(std::span<const Product> products, Tiles t) { t.peers == 2 ? run<N, 2>(products, t.splits) : run<N, 1>(products, t.splits); }
+void run(std::span<const Product> products, Tiles t) {
+    t.width == 256 ? run<256>(products, t) : t.width == 192 ? run<192>(products, t) : run<128>(products, t);
+}
 
 }  // namespace
 
@@ -267,9 +303,16 @@ bool hopper_was_built() {
 #endif
 }
 
-void gemm_hopper(const Product& p, Tiles wanted) {
-    const Tiles t = plan(p, wanted);
-    t.width == 256 ? run<256>(p, t) : t.width == 192 ? run<192>(p, t) : run<128>(p, t);
+void gemm_hopper(const Product& p, Tiles wanted) { run({&p, 1}, plan({&p, 1}, wanted).tiles); }
+
+bool together(const Product& x, const Product& y) { return x.ta && y.ta && x.tb == y.tb && x.k == y.k && x.out.c != y.out.c; }
+
+void gemm_hopper(const Product& first, const Product& second, Tiles wanted) {
+    const std::array two{first, second};
+    const Plan both = plan(two, wanted), one = plan({&first, 1}, wanted), other = plan({&second, 1}, wanted);
+    if (both.cost < one.cost + other.cost || wanted.width) return run(two, both.tiles);
+    run({&first, 1}, one.tiles);
+    run({&second, 1}, other.tiles);
 }
 
 }  // namespace eng::cuda

@@ -15,5 +15,6 @@ struct Tiles {
 };
 // As cuda::gemm, but by this kernel, cut like this; an error if it cannot.
 void run_gemm_kernel(GemmKernel kernel, const GemmArgs& g, Tiles tiles = {});
+void run_gemm_two(const GemmTwoArgs& g, Tiles tiles);  // as cuda::gemm_two, cut like this where both are made at once
 
 }  // namespace eng::cuda

@@ -3,6 +3,7 @@
 // every run. The rows `tiles.*` of bench/run.py measure what it chooses beside what it does not.
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "ops/cuda/chip.h"
 #include "ops/cuda/gemm.h"
@@ -21,26 +22,29 @@ constexpr int kTileRows = 128, kTileDepth = 64;  // of a tile of c; of a step al
 // epilogue, but where epilogues hide behind the next unit's steps only the strips that these have no room for, and the
 // whole of a block's last. Every split writes and reads m n floats at 4.3 TB/s.
 struct Plan { Tiles tiles; double cost; };
-inline Plan cost_of(const Product& p, Tiles t) {
-    const double units = double(ceil_div(p.m, kTileRows * t.peers)) * ceil_div(p.n, t.width) * t.splits, strips = t.width / 32;
-    const double rounds = std::ceil(units / (chip().sms / t.peers)), each = ceil_div(ceil_div(p.k, kTileDepth), t.splits);
-    const double hidden = t.width == 256 ? 0 : std::min(1.0, each / strips);
+inline double cost_of(std::span<const Product> products, Tiles t) {  // of one launch; all have the same k
+    double units = 0, partial = 0;
+    for (const Product& p : products) {
+        units += double(ceil_div(p.m, kTileRows * t.peers)) * ceil_div(p.n, t.width) * t.splits;
+        if (t.splits > 1) partial += 7e-4 * p.m * p.n * t.splits;
+    }
+    const double rounds = std::ceil(units / (chip().sms / t.peers)), each = ceil_div(ceil_div(products[0].k, kTileDepth), t.splits);
+    const double hidden = t.width == 256 ? 0 : std::min(1.0, each / (t.width / 32));
     const double step = std::max((kTileRows + t.width / t.peers) * 2 / 3.0, 64 + 0.75 * t.width);
-    const double partial = t.splits > 1 ? 7e-4 * p.m * p.n * t.splits : 0;
-    return {t, (rounds * (each + 4) - (rounds - 1) * 3 * hidden) * step + partial};
+    return (rounds * (each + 4) - (rounds - 1) * 3 * hidden) * step + partial;
 }
 // What `wanted` leaves open, 0, is chosen; where blocks may not be launched in pairs they are alone whatever is wanted.
-inline Tiles plan(const Product& p, Tiles wanted) {
+inline Plan plan(std::span<const Product> products, Tiles wanted) {
     if (!chip().clusters) wanted.peers = 1;
     Plan best{{}, INFINITY};
     const auto free = [](int wanted, int one) { return !wanted || wanted == one; };
     for (const int peers : {2, 1})
         for (const int width : {256, 192, 128})
-            for (int splits = 1; splits == 1 || (splits <= 32 && ceil_div(p.k, kTileDepth) / splits >= 8); ++splits)
+            for (int splits = 1; splits == 1 || (splits <= 32 && ceil_div(products[0].k, kTileDepth) / splits >= 8); ++splits)
                 if (free(wanted.peers, peers) && free(wanted.width, width))
-                    if (const Plan one = cost_of(p, {width, peers, splits}); one.cost < best.cost) best = one;
+                    if (const Plan one{{width, peers, splits}, cost_of(products, {width, peers, splits})}; one.cost < best.cost) best = one;
     if (wanted.splits) best.tiles.splits = wanted.splits;
-    return best.tiles;
+    return best;
 }
 
 }  // namespace eng::cuda
