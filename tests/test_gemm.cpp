@@ -257,7 +257,7 @@ TEST_F(Gemm, TwoAtOnce) {
         EXPECT_EQ(wrong, 0) << w.m << "x" << w.n << "x" << k << " width " << t.width << " peers " << t.peers << " splits " << t.splits;
     };
     for (const auto& [x, y] : pairs)
-        for (const cuda::Tiles& t : {cuda::Tiles{256, 2, 1}, {192, 2, 1}, {128, 2, 3}, {256, 1, 2}, {192, 1, 1}, {}}) {
+        for (const cuda::Tiles& t : {cuda::Tiles{256, 1, 1}, {192, 2, 1}, {128, 2, 3}, {}}) {
             const int k = 264;
             const Matrix a(device, k, x.m, DType::bf16, integers(k * x.m, 1)), b(device, k, x.n, DType::bf16, integers(k * x.n, 2));
             const Matrix d(device, k, y.m, DType::bf16, integers(k * y.m, 3)), e(device, k, y.n, DType::bf16, integers(k * y.n, 4));
