@@ -1,5 +1,6 @@
 #include "engine/tape.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
@@ -89,12 +90,22 @@ bool Backward::hand_over(int i, const Tensor& g) const {
     return true;
 }
 
-bool Backward::may_put_off(int i) const { return tape_.may_put_off_ && (node_.in[i].param || tape_.leaves_.contains(node_.in[i].value)); }
+bool Backward::may_put_off(int i) const { return !Tape::check_numerics && (node_.in[i].param || tape_.leaves_.contains(node_.in[i].value)); }
 
 void Backward::put_off(std::initializer_list<int> inputs, std::any work, void (*finish)(std::any&)) const {
     ENG_CHECK(!tape_.put_off_.work.has_value(), "backward", "two gradients put off at once");
-    tape_.put_off_ = {std::move(work), finish, {}};
+    tape_.put_off_ = {std::move(work), finish, {}, &node_, {}};
     for (const int i : inputs) tape_.put_off_.to.push_back(node_.in[i]);
+}
+
+std::any Tape::end_put_off() {
+    made_.insert(made_.end(), put_off_.params.begin(), put_off_.params.end());
+    return std::exchange(put_off_, {}).work;
+}
+
+void Tape::finish_put_off() {
+    const auto finish = put_off_.finish;
+    if (std::any work = end_put_off(); work.has_value()) finish(work);
 }
 
 namespace {
@@ -112,8 +123,8 @@ public:
         if (when_final_)
             for (const Node& n : nodes) each_param(n, [&](Param* p) { ++left_[p]; });
     }
-    void done(const Node& n) {
-        if (when_final_) each_param(n, [&](Param* p) { if (--left_[p] == 0) when_final_(*p); });
+    void done(Param* p) {
+        if (when_final_ && --left_[p] == 0) when_final_(*p);
     }
 
 private:
@@ -134,7 +145,6 @@ void Tape::backward(const Tensor& root, const Tensor& seed, const std::function<
     ENG_CHECK(seed.numel() == root.numel(), "backward", "a seed of ", seed.shape(), " for a root of ", root.shape());
     grads_[root.value] = seed;
     Countdown countdown(nodes_, when_final);
-    may_put_off_ = !when_final && !check_numerics;
     while (!nodes_.empty()) {
         Node n = std::move(nodes_.back());  // moved out: saved tensors free as soon as the rule returns
         nodes_.pop_back();
@@ -146,9 +156,15 @@ void Tape::backward(const Tensor& root, const Tensor& seed, const std::function<
             else n.fn(b);
             if (check_numerics) check_backward(n);
         }
-        countdown.done(n);
+        const bool puts_off = std::exchange(put_off_.by, nullptr) == &n;
+        each_param(n, [&](Param* p) {
+            const bool later = puts_off && std::ranges::any_of(put_off_.to, [&](const Route& r) { return r.param == p; });
+            later ? put_off_.params.push_back(p) : countdown.done(p);
+        });
+        for (Param* p : std::exchange(made_, {})) countdown.done(p);
     }
     finish_put_off();
+    for (Param* p : std::exchange(made_, {})) countdown.done(p);
 }
 
 }  // namespace eng

@@ -105,12 +105,13 @@ private:
         std::any work;
         void (*finish)(std::any&) = nullptr;
         std::vector<Route> to;
+        const Node* by = nullptr;    // while its rule runs
+        std::vector<Param*> params;  // that wait for it
     };
-    void finish_put_off() {
-        if (std::any work = std::exchange(put_off_.work, {}); work.has_value()) put_off_.finish(work);
-    }
-    bool may_put_off_ = false;
+    std::any end_put_off();
+    void finish_put_off();
     PutOff put_off_;
+    std::vector<Param*> made_;  // whose gradients were put off, and are there now
 };
 
 // What a backward rule sees.
@@ -134,9 +135,9 @@ public:
     bool hand_over(int i, const Tensor& g) const;
     // A gradient that nothing on the tape waits for may be made later, by a rule that takes its work along, or by `finish`: when a rule asks
     // for the same gradient, or when all are done. One work at a time, which holds what it reads.
-    bool may_put_off(int i) const;  // of input i: it is a parameter or a leaf, and nobody hears of single gradients
+    bool may_put_off(int i) const;  // of input i: it is a parameter or a leaf
     void put_off(std::initializer_list<int> inputs, std::any work, void (*finish)(std::any&)) const;
-    std::any take_put_off() const { return std::exchange(tape_.put_off_.work, {}); }  // empty if there is none
+    std::any take_put_off() const { return tape_.end_put_off(); }  // empty if there is none
 
 private:
     Tape& tape_;

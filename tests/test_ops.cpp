@@ -186,6 +186,37 @@ TEST(AdamW, SpendsGradientsWithoutClearingThem) {
     EXPECT_EQ(get(once->grad, 0), 0);
 }
 
+// Weights' gradients wait for each other (linear.cpp). Whoever is told that one is final finds it there, once; of a weight that is used
+// twice only when both uses are in it.
+TEST(Linear, AGradientThatWaitedIsThereWhenItIsFinal) {
+    Arena arena;
+    ParamStore params(arena, DType::f32);
+    Param* twice = params.add("twice", {6, 6}, Init::normal(1), ParamGroup::clip, true);
+    Param* bias = params.add("bias", {6}, Init::normal(1), ParamGroup::clip, false);
+    Param* last = params.add("last", {3, 6}, Init::normal(1), ParamGroup::clip, true);
+    params.finalize(1);
+    const Tensor x = upload_as(arena, {5, 6}, std::vector<double>(30, 0.5), DType::f32), one = upload<float>(arena, {1}, {1.f});
+    const auto gradients = [&](bool tell) {
+        params.zero_grad();
+        std::map<Param*, std::vector<float>> told;
+        Tape tape;
+        Recording on(&tape);
+        const Tensor y = linear(linear(linear(x, twice->use(), bias->use()), twice->use()), last->use());
+        const auto final = [&](Param& p) { EXPECT_TRUE(told.emplace(&p, download<float>(p.grad)).second) << p.name << " twice"; };
+        tape.backward(sum(y), one, tell ? std::function<void(Param&)>(final) : nullptr);
+        for (Param* p : {twice, bias, last}) {
+            if (!tell) told[p] = download<float>(p->grad);
+            EXPECT_EQ(told[p], download<float>(p->grad)) << p->name;
+        }
+        return told;
+    };
+    const auto heard = gradients(true);
+    EXPECT_EQ(gradients(false), heard);
+    Tape::check_numerics = true;  // nothing waits
+    EXPECT_EQ(gradients(false), heard);
+    Tape::check_numerics = false;
+}
+
 // Which parameters decay, and at which rate: a unit gradient, b1 = b2 = 0 and no decay move a weight by its rate.
 TEST(AdamW, BiasesAloneMayBeExempt) {
     for (const bool biases_only : {false, true}) {
