@@ -1,6 +1,8 @@
 """Matrix products of the model: forward, data gradient and weight gradient of every linear layer, plain and with their
 epilogues. Peers: cuBLASLt's best of 16 guesses, with the epilogues that it has (bias, residual, bias gradient) and with one fused elementwise
 kernel (+1ew) for those that it lacks; PyTorch's products."""
+import os
+
 import torch
 import torch.nn.functional as F
 
@@ -196,7 +198,8 @@ def tiles_row(name, kind, m, n, k, device, **extra):
         p = Product(kind, m, n, k, device)
         own = e and not e.peers_only
         cut = lambda width, peers: lambda: cycle([e.gemm_tiles(width, peers, **p.args(s)) for s in p.sets])
-        ways = {f"{width} x {peers}": cut(width, peers) for width in (256, 192, 128) for peers in (1, 2)} if own else {}
+        alone = os.environ.get("SCVD_CLUSTERS") == "0"
+        ways = {f"ours {width} x {peers}": cut(width, peers) for width in (256, 192, 128) for peers in (1, 2)[:2 - alone]} if own and e.device == "cuda" else {}
         peers, lack = try_peers(ways | {"torch": p.torch_})
         variants = ({"ours": p.ours(e)} if own else {}) | peers
         b = Built(variants, p.n, {v: p.results for v in variants}, p.reference, p.poison)

@@ -74,8 +74,7 @@ std::map<std::string, std::size_t> Tape::saved_bytes_by_scope() const {
 Grad Backward::grad(int i) const {
     if (!needs(i)) return {};
     const Route& in = node_.in[i];
-    for (const Route& r : tape_.put_off_.to)
-        if (r.param == in.param && r.value == in.value) tape_.finish_put_off();
+    if (std::ranges::any_of(tape_.put_off_.to, [&](const Route& r) { return r.param == in.param && r.value == in.value; })) tape_.finish_put_off();
     if (in.param) return {in.param->grad.view(in.shape), std::exchange(in.param->spent, false) ? Mode::write : Mode::accumulate};
     Tensor& slot = tape_.grads_[in.value];
     if (slot.defined()) return {slot.view(in.shape), Mode::accumulate};
@@ -90,7 +89,10 @@ bool Backward::hand_over(int i, const Tensor& g) const {
     return true;
 }
 
-bool Backward::may_put_off(int i) const { return !Tape::check_numerics && (node_.in[i].param || tape_.leaves_.contains(node_.in[i].value)); }
+bool Backward::may_put_off(std::initializer_list<int> inputs) const {
+    const auto waits = [&](int i) { return needs(i) && !node_.in[i].param && !tape_.leaves_.contains(node_.in[i].value); };
+    return !Tape::check_numerics && std::ranges::none_of(inputs, waits);
+}
 
 void Backward::put_off(std::initializer_list<int> inputs, std::any work, void (*finish)(std::any&)) const {
     ENG_CHECK(!tape_.put_off_.work.has_value(), "backward", "two gradients put off at once");

@@ -133,9 +133,9 @@ public:
     // Input i's gradient is g, gout or a tensor that the rule has made: lets it have g's memory. The last that a rule does with g. False,
     // and nothing done, if there is a gradient to add to or somebody else holds the memory.
     bool hand_over(int i, const Tensor& g) const;
-    // A gradient that nothing on the tape waits for may be made later, by a rule that takes its work along, or by `finish`: when a rule asks
-    // for the same gradient, or when all are done. One work at a time, which holds what it reads.
-    bool may_put_off(int i) const;  // of input i: it is a parameter or a leaf
+    // Gradients that no rule waits for may be made later, by a rule that takes their work along, or by `finish`: when a rule asks for one
+    // of them, before a thunk, or when all are done. One work at a time, which holds what it reads.
+    bool may_put_off(std::initializer_list<int> inputs) const;  // those that need one are parameters or leaves, no rule's output
     void put_off(std::initializer_list<int> inputs, std::any work, void (*finish)(std::any&)) const;
     std::any take_put_off() const { return tape_.end_put_off(); }  // empty if there is none
 

@@ -23,7 +23,7 @@ void weight_backward(Backward& b, int weight, const Tensor& g, const Tensor& x, 
     GemmArgs dw{in(g), in(x)};
     dw.c = out(b.grad(weight)), dw.ta = true, dw.sums = dbias;
     if (const std::any before = b.take_put_off(); before.has_value()) run_gemm_two(g.device(), {std::any_cast<const Waiting&>(before).dw, dw});
-    else if (lasting && b.may_put_off(weight)) b.put_off({weight, weight + 1}, Waiting{dw, g, x}, run_alone);
+    else if (lasting && b.may_put_off({weight, weight + 1})) b.put_off({weight, weight + 1}, Waiting{dw, g, x}, run_alone);
     else run_gemm(g.device(), dw);
 }
 // Of linear(QuickGELU(pre), w, bias, residual), inputs `weight` and those behind it: their gradients and pre's, which is returned. The

@@ -102,24 +102,26 @@ loads() {  # whether a program that looks in $wide finds library $1
     return 1
 }
 
-limit=${LIMIT_TESTS:-60}
-step "conformance of the PTX" "$bin/gpu_conformance"
-if [ "${states[0]}" != passed ]; then
-    echo "the PTX does not do what its twins do: what follows cannot be trusted" | tee -a "$table"
-fi
 # What failed is tried without what can be left out; the first that helps stays out of all that follows.
-or_without() {
+or_without() {  # as step
     local what
     [ "${states[-1]}" = FAILED ] || return 0
     for what in SCVD_CLUSTERS SCVD_EARLY_LAUNCH; do
         [ "${!what:-}" != 0 ] || continue
-        step "$1, $what=0" env "$what=0" "$2"
+        step "$1, $what=0" env "$what=0" "${@:2}"
         [ "${states[-1]}" = passed ] || continue
         export "$what=0"
         echo "from here on with $what=0" | tee -a "$table"
         return 0
     done
 }
+limit=${LIMIT_TESTS:-60}
+step "conformance of the PTX" "$bin/gpu_conformance"
+or_without "conformance of the PTX" "$bin/gpu_conformance"
+last_of_it=${notes[-1]}
+if [ "${states[-1]}" != passed ]; then
+    echo "the PTX does not do what its twins do: what follows cannot be trusted" | tee -a "$table"
+fi
 proof() {
     step "clean kernels" "$bin/gpu_clean"
     for t in gemm parity attention ladder; do
@@ -129,7 +131,9 @@ proof() {
     done
     # The tests' shapes give a block of a large card one tile at most; as on two multiprocessors it has to go round.
     for t in parity gemm attention; do
-        if [ -x "$bin/gpu_test_$t" ]; then step "$t, as on a small card" env SCVD_SMALL_CARD=1 "$bin/gpu_test_$t"; else skip "$t, as on a small card" "not built"; fi
+        if [ ! -x "$bin/gpu_test_$t" ]; then skip "$t, as on a small card" "not built"; continue; fi
+        step "$t, as on a small card" env SCVD_SMALL_CARD=1 "$bin/gpu_test_$t"
+        or_without "$t, as on a small card" env SCVD_SMALL_CARD=1 "$bin/gpu_test_$t"
     done
     step "memory, copies, small graph" "$bin/gpu_test_cuda_memory"
     step "whole step as a graph == eager" "$bin/gpu_test_cuda_graph"
@@ -198,7 +202,7 @@ compare() {
     else skip "$name" "python3 here has no PyTorch with CUDA, or no safetensors"; fi
 }
 run=run
-[[ "${notes[0]}" != "ended after"* ]] && [ -e "$library" ] || run=peers  # each row is checked before it is timed; where the card hangs, the peers alone
+[[ $last_of_it != "ended after"* ]] && [ -e "$library" ] || run=peers  # each row is checked before it is timed; where the card hangs, the peers alone
 rows() {  # $1 what they are; the rest: which
     local name="$run: $1" limit=${LIMIT_KERNELS:-180}
     shift

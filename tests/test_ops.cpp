@@ -217,6 +217,21 @@ TEST(Linear, AGradientThatWaitedIsThereWhenItIsFinal) {
     Tape::check_numerics = false;
 }
 
+// A bias that an op has made: that op's rule reads its gradient, which cannot wait.
+TEST(Linear, TheGradientOfAComputedBiasDoesNotWait) {
+    Arena arena;
+    ParamStore params(arena, DType::f32);
+    Param* w = params.add("w", {3, 6}, Init::normal(1), ParamGroup::clip, true);
+    Param* bias = params.add("bias", {3}, Init::normal(1), ParamGroup::clip, false);
+    params.finalize(1);
+    Tape tape;
+    Recording on(&tape);
+    const Tensor x = upload_as(arena, {5, 6}, std::vector<double>(30, 0.5), DType::f32);
+    tape.backward(sum(linear(x, w->use(), scale(bias->use(), 3))), upload<float>(arena, {1}, {1.f}));
+    EXPECT_EQ(download<float>(bias->grad), std::vector<float>(3, 15.f));
+    EXPECT_EQ(download<float>(w->grad), std::vector<float>(18, 2.5f));
+}
+
 // Which parameters decay, and at which rate: a unit gradient, b1 = b2 = 0 and no decay move a weight by its rate.
 TEST(AdamW, BiasesAloneMayBeExempt) {
     for (const bool biases_only : {false, true}) {

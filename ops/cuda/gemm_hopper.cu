@@ -1,7 +1,7 @@
 // Matrix product in bf16 on Hopper: TMA fills a ring of shared memory stages, wgmma multiplies straight from it.
 //
-// Work split   persistent: one block of 384 threads per multiprocessor walks the tiles of c, 128 x N each (N = 256,
-//              192 or 128, whichever fills the card best). Warpgroup 0 only issues copies; warpgroups 1 and 2 multiply 64 x N
+// Work split   persistent: one block of 384 threads per multiprocessor walks the tiles of c, or of two products' c, 128 x N each
+//              (N = 256, 192 or 128, whichever fills the card best). Warpgroup 0 only issues copies; warpgroups 1 and 2 multiply 64 x N
 //              each and apply the epilogue while the copies for the next tile are already under way.
 //
 //                 producer   wait empty[s]  ->  expect bytes, TMA a, TMA b  ->  next stage ...

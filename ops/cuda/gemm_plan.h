@@ -1,6 +1,6 @@
 #pragma once
-// How Hopper's product is cut (gemm_hopper.cu): a model of the card, not a search on it, so that a shape has the same bits on
-// every run. The rows `tiles.*` of bench/run.py measure what it chooses beside what it does not.
+// How Hopper's product is cut (gemm_hopper.cu): a model of the card, not a search on it, so that a shape, and who
+// shares its launch, has the same bits on every run. The rows `tiles.*` of bench/run.py measure what it chooses beside what it does not.
 #include <algorithm>
 #include <cmath>
 #include <span>

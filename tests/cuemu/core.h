@@ -241,7 +241,7 @@ struct Runner {
     void block_on(const char* what, unsigned id, Site at);
     void thread_exit(Thread& t);
     void cluster_settle();  // lets cluster_sync() pass if all who have not ended are there
-    bool land_async();  // async.cpp: lets one asynchronous operation complete, if any is in flight
+    bool land_async();  // tma.cpp: lets one asynchronous operation complete, if any is in flight
     void wait_late();   // called on a fiber, before an asynchronous operation is waited for
     std::string deadlock_report() const;
     Block& block_of(const void* shared) { return blocks[(static_cast<const unsigned char*>(shared) - smem) / kSmemSpan]; }
