@@ -102,18 +102,13 @@ if(CUDNN_INCLUDE)
     "SCVD_TEST_CONV=cudnn;SCVD_CUDNN=$<TARGET_FILE:cudnn_twin>;OMP_WAIT_POLICY=passive")
 endif()
 
-# Each program in order, and under random schedules; scripts/nightly.sh runs twenty of them.
-set(schedules_plain 1 2)
-set(schedules_asan 1)
-set(schedules_check 1)
-foreach(b plain asan check)
-  foreach(t cuemu_conformance cuemu_clean test_ladder ${SCVD_KERNEL_TESTS})
-    add_test(NAME ${t}_${b} COMMAND ${t}_${b})
-    foreach(seed ${schedules_${b}})
-      add_test(NAME ${t}_${b}_seed${seed} COMMAND ${t}_${b})
-      set_tests_properties(${t}_${b}_seed${seed} PROPERTIES ENVIRONMENT
-        "CUEMU_ORDER=random;CUEMU_ASYNC=random;CUEMU_SEED=${seed};OMP_WAIT_POLICY=passive")
-    endforeach()
+# Each program under a random schedule, without instrumentation also in order; scripts/nightly.sh runs twenty of them. What the
+# access checker and ASan find does not depend on the schedule but for what it lets happen.
+foreach(t cuemu_conformance cuemu_clean test_ladder ${SCVD_KERNEL_TESTS})
+  add_test(NAME ${t}_plain COMMAND ${t}_plain)
+  foreach(b plain asan check)
+    add_test(NAME ${t}_${b}_seed1 COMMAND ${t}_${b})
+    set_tests_properties(${t}_${b}_seed1 PROPERTIES ENVIRONMENT "CUEMU_ORDER=random;CUEMU_ASYNC=random;CUEMU_SEED=1;OMP_WAIT_POLICY=passive")
   endforeach()
 endforeach()
 
