@@ -1,6 +1,7 @@
 """The engine inside a PyTorch process, through libscvd_bench.so (bench/capi.cpp): its kernels on PyTorch's tensors, on one
 stream, and its whole training step."""
 import ctypes as C
+import functools
 import os
 
 import torch
@@ -54,28 +55,22 @@ class Engine:
         self.check(self.lib.scvd_stream(C.byref(s)))
         return torch.cuda.ExternalStream(s.value)
 
-    def kernel(self, name, **args):
-        """A function of nothing that enqueues one kernel; it keeps the tensors behind `args` alive."""
-        f, a, device = getattr(self.lib, "scvd_run_" + name), ARGS[name](**args), self._device
-        p = C.byref(a)
-
+    def _enqueue(self, call, args):
+        """A function of nothing that makes `call`, a C function that returns 0; it keeps the tensors behind `args` alive."""
         def run():
-            if f(device, p):
+            if call():
                 self.check(1)
 
         run.args = args
         return run
+
+    def kernel(self, name, **args):
+        """A function of nothing that enqueues one kernel."""
+        return self._enqueue(functools.partial(getattr(self.lib, "scvd_run_" + name), self._device, C.byref(ARGS[name](**args))), args)
 
     def gemm_tiles(self, width, peers, **args):
         """As kernel("gemm", ...), by Hopper's kernel with tiles of this width, blocks alone (1) or in pairs (2)."""
-        a = ARGS["gemm"](**args)
-
-        def run():
-            if self.lib.scvd_gemm_tiles(C.byref(a), width, peers):
-                self.check(1)
-
-        run.args = args
-        return run
+        return self._enqueue(functools.partial(self.lib.scvd_gemm_tiles, C.byref(ARGS["gemm"](**args)), width, peers), args)
 
     def cublaslt(self, sets):
         """cuBLASLt's best of 16 for a product, of which these GemmArgs are copies: a function of nothing for each, or None where there is no
@@ -86,19 +81,7 @@ class Engine:
         peer = self.lib.peer_cublaslt_open(copies, len(sets), C.byref(tried))
         if not peer:
             self.check(1)
-        f, handle = self.lib.peer_cublaslt_run, C.c_void_p(peer)
-
-        def of(i):
-            p = C.byref(copies[i])
-
-            def run():
-                if f(handle, p):
-                    self.check(1)
-
-            run.args = sets[i]
-            return run
-
-        return [of(i) for i in range(len(sets))]
+        return [self._enqueue(functools.partial(self.lib.peer_cublaslt_run, C.c_void_p(peer), C.byref(a)), args) for a, args in zip(copies, sets)]
 
 
 class Step:

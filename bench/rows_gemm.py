@@ -177,36 +177,44 @@ class Product:
         return cycle(runs)
 
 
+def own(e):
+    return e and not e.peers_only
+
+
+def traffic(kind, m, n, k):
+    """Bytes of a product's operands and result."""
+    return float(2 * (m * k + n * k) + m * n * (4 if kind.startswith("dw") else 2))
+
+
+def beside(p, e, peers):
+    """Ours beside peers ({name: maker}), one product."""
+    peers, lack = try_peers(peers | {"torch": p.torch_})
+    variants = ({"ours": p.ours(e)} if own(e) else {}) | peers
+    b = Built(variants, p.n, {v: p.results for v in variants}, p.reference, p.poison)
+    b.lacking = lack
+    return b
+
+
 def gemm_row(name, kind, m, n, k, device, **extra):
     """c [m,n] from a of m x k and b of k x n, in the storage order that `kind` has in the model."""
     def build(e):
         p = Product(kind, m, n, k, device)
-        peers, lack = try_peers(p.lts(e) | {"torch": p.torch_})
-        variants = ({"ours": p.ours(e)} if e and not e.peers_only else {}) | peers
-        b = Built(variants, p.n, {v: p.results for v in variants}, p.reference, p.poison)
-        b.lacking = lack
-        return b
+        return beside(p, e, p.lts(e))
 
-    moved = 2 * (m * k + n * k) + m * n * (4 if kind.startswith("dw") else 2)
-    moved += 2 * m * n * (("gelu" in kind) + ("act" in kind) + ("res" in kind)) + (4 * m if "bgrad" in kind else 0)
-    return Row(name, [m, n, k], 2.0 * m * n * k, float(moved), build, extra={"kind": kind, **extra})
+    moved = traffic(kind, m, n, k) + 2 * m * n * (("gelu" in kind) + ("act" in kind) + ("res" in kind)) + (4 * m if "bgrad" in kind else 0)
+    return Row(name, [m, n, k], 2.0 * m * n * k, moved, build, extra={"kind": kind, **extra})
 
 
 def tiles_row(name, kind, m, n, k, device, **extra):
     """The same product by every width of tile, its blocks alone (1) and in pairs (2), beside what the kernel chooses: whether it chooses well."""
     def build(e):
         p = Product(kind, m, n, k, device)
-        own = e and not e.peers_only
         cut = lambda width, peers: lambda: cycle([e.gemm_tiles(width, peers, **p.args(s)) for s in p.sets])
         alone = os.environ.get("SCVD_CLUSTERS") == "0"
-        ways = {f"ours {width} x {peers}": cut(width, peers) for width in (256, 192, 128) for peers in (1, 2)[:2 - alone]} if own and e.device == "cuda" else {}
-        peers, lack = try_peers(ways | {"torch": p.torch_})
-        variants = ({"ours": p.ours(e)} if own else {}) | peers
-        b = Built(variants, p.n, {v: p.results for v in variants}, p.reference, p.poison)
-        b.lacking = lack
-        return b
+        ways = {f"ours {width} x {peers}": cut(width, peers) for width in (256, 192, 128) for peers in (1, 2)[:2 - alone]} if own(e) and e.device == "cuda" else {}
+        return beside(p, e, ways)
 
-    return Row(name, [m, n, k], 2.0 * m * n * k, 2.0 * (m * k + n * k) + m * n * (4 if kind.startswith("dw") else 2), build, extra={"kind": kind, **extra})
+    return Row(name, [m, n, k], 2.0 * m * n * k, traffic(kind, m, n, k), build, extra={"kind": kind, **extra})
 
 
 def two_row(name, first, second, device, **extra):
@@ -214,7 +222,6 @@ def two_row(name, first, second, device, **extra):
     def build(e):
         both = [Product("dw", *shape, device) for shape in (first, second)]
         sets = min(p.n for p in both)
-        own = e and not e.peers_only
         ours = lambda: cycle([e.kernel("gemm_two", first=Gemm(**both[0].args(s)), second=Gemm(**both[1].args(t))) for s, t in zip(both[0].sets, both[1].sets)])
 
         def in_turn(make):
@@ -223,14 +230,14 @@ def two_row(name, first, second, device, **extra):
                 return None if None in runs else lambda i: [run(i) for run in runs]
             return made
         peers, lack = try_peers({"cublaslt_best16": in_turn(lambda p: p.lts(e)["cublaslt_best16"]()), "torch": in_turn(Product.torch_)})
-        variants = ({"ours": ours()} if own else {}) | peers
+        variants = ({"ours": ours()} if own(e) else {}) | peers
         b = Built(variants, sets, {v: lambda: both[0].results() + both[1].results() for v in variants}, lambda: both[0].reference() + both[1].reference(),
                   lambda: [p.poison() for p in both])
         b.lacking = lack
         return b
 
     work = lambda f: sum(f(*shape) for shape in (first, second))
-    return Row(name, [*first[:2], *second[:2], first[2]], work(lambda m, n, k: 2.0 * m * n * k), work(lambda m, n, k: 2.0 * (m * k + n * k) + 4 * m * n), build, extra=extra)
+    return Row(name, [*first[:2], *second[:2], first[2]], work(lambda m, n, k: 2.0 * m * n * k), work(lambda *mnk: traffic("dw", *mnk)), build, extra=extra)
 
 
 def tower_rows(tag, tokens, d, hidden, device, **extra):

@@ -103,8 +103,10 @@ loads() {  # whether a program that looks in $wide finds library $1
 }
 
 # What failed is tried without what can be left out; the first that helps stays out of all that follows.
-or_without() {  # as step
+test_of_kernels() {  # as step; the program is the last word
     local what
+    if [ ! -x "${@: -1}" ]; then skip "$1" "not built"; return; fi
+    step "$@"
     [ "${states[-1]}" = FAILED ] || return 0
     for what in SCVD_CLUSTERS SCVD_EARLY_LAUNCH; do
         [ "${!what:-}" != 0 ] || continue
@@ -116,25 +118,16 @@ or_without() {  # as step
     done
 }
 limit=${LIMIT_TESTS:-60}
-step "conformance of the PTX" "$bin/gpu_conformance"
-or_without "conformance of the PTX" "$bin/gpu_conformance"
+test_of_kernels "conformance of the PTX" "$bin/gpu_conformance"
 last_of_it=${notes[-1]}
 if [ "${states[-1]}" != passed ]; then
     echo "the PTX does not do what its twins do: what follows cannot be trusted" | tee -a "$table"
 fi
 proof() {
     step "clean kernels" "$bin/gpu_clean"
-    for t in gemm parity attention ladder; do
-        if [ ! -x "$bin/gpu_test_$t" ]; then skip "$t" "not built"; continue; fi
-        step "$t" "$bin/gpu_test_$t"
-        or_without "$t" "$bin/gpu_test_$t"
-    done
+    for t in gemm parity attention ladder; do test_of_kernels "$t" "$bin/gpu_test_$t"; done
     # The tests' shapes give a block of a large card one tile at most; as on two multiprocessors it has to go round.
-    for t in parity gemm attention; do
-        if [ ! -x "$bin/gpu_test_$t" ]; then skip "$t, as on a small card" "not built"; continue; fi
-        step "$t, as on a small card" env SCVD_SMALL_CARD=1 "$bin/gpu_test_$t"
-        or_without "$t, as on a small card" env SCVD_SMALL_CARD=1 "$bin/gpu_test_$t"
-    done
+    for t in parity gemm attention; do test_of_kernels "$t, as on a small card" env SCVD_SMALL_CARD=1 "$bin/gpu_test_$t"; done
     step "memory, copies, small graph" "$bin/gpu_test_cuda_memory"
     step "whole step as a graph == eager" "$bin/gpu_test_cuda_graph"
     if [ ! -x "$bin/gpu_test_cuda_comm" ]; then

@@ -40,9 +40,9 @@ for file in sorted(objects.rglob("*.cu.o.ptxas")):
     found = list(entries(text))
     for code, name in sorted(set(re.findall(r"\((C75\d\d)\)[^\n]*w(?:gmma|arpgroup)[^\n]*function '(\w+)'", text))):
         failures.append(f"{source}: ptxas runs wgmmas of {demangle([name])[0]} one after the other ({code})")
-    code = (sources / source).read_text()
-    promise = not re.search(r"^// Spills ", code, re.M)
-    shared_out = sum(n * int(r) for n, want in ((1, "dec"), (2, "inc")) for r in re.findall(rf"setmaxnreg_{want}<(\d+)>", code))
+    kernel_text = (sources / source).read_text()
+    promise = not re.search(r"^// Spills ", kernel_text, re.M)
+    shared_out = sum(n * int(r) for n, want in ((1, "dec"), (2, "inc")) for r in re.findall(rf"setmaxnreg_{want}<(\d+)>", kernel_text))
     for (_, arch, p), name in zip(found, demangle([f[0] for f in found])):
         rows.append((source, name, arch, p))
         if p["spill"] and promise:

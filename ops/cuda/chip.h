@@ -1,8 +1,5 @@
 #pragma once
 // What the launchers ask of the card: how many blocks fill it, and which instructions it has.
-#include <cstdlib>
-#include <string_view>
-
 #include "ops/cuda/gpu.h"
 
 namespace eng::cuda {
@@ -19,8 +16,7 @@ struct Chip {
 constexpr int kFewSms = 2, kSmallL2 = 8 * 1024;
 
 inline bool clusters_are_wanted() {  // unless SCVD_CLUSTERS=0, for finding out whose fault something is
-    const char* wanted = std::getenv("SCVD_CLUSTERS");
-    return !(wanted && std::string_view(wanted) == "0");
+    return !environment_says("SCVD_CLUSTERS", "0");
 }
 inline const Chip& chip() {
 #if GPU_EMULATED
@@ -33,8 +29,7 @@ inline const Chip& chip() {
         CUDA_CHECK(cudaDeviceGetAttribute(&smem, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
         CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
         CUDA_CHECK(cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, device));
-        const char* small = std::getenv("SCVD_SMALL_CARD");
-        if (small && std::string_view(small) == "1") sms = kFewSms, l2 = kSmallL2;
+        if (environment_says("SCVD_SMALL_CARD", "1")) sms = kFewSms, l2 = kSmallL2;
         return Chip{sms, std::size_t(smem), major == 9, std::size_t(l2), major == 9 && sms > 1 && clusters_are_wanted()};
     }();
 #endif

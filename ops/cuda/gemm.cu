@@ -71,7 +71,9 @@ Product product_of(const GemmArgs& g) {
     for (const View* v : {&g.a, &g.b, static_cast<const View*>(&g.c), &g.bias, &g.residual, &g.gate})
         ENG_CHECK(!v->p || narrow(*v) || v->dtype == DType::f32, "gemm", "on the GPU takes f32 and bf16, got ", name_of(v->dtype));
     ENG_CHECK(g.a.dtype == g.b.dtype, "gemm", "of ", name_of(g.a.dtype), " and ", name_of(g.b.dtype));
+    ENG_CHECK(!g.sums.p || (g.ta && g.sums.numel() == m), "gemm", "sums of ", g.sums.numel(), " beside ", m, " columns of a", g.ta ? "" : ", which is not transposed");
     Product p{g.a.p, g.b.p, int(m), int(n), int(k), g.ta, g.tb, 1, 0, {}};
+    p.sums = g.sums;
     p.out.c = g.c.p, p.out.pre = g.gelu && g.pre.mode != Mode::skip ? g.pre.p : nullptr;
     p.out.bias = g.bias.p, p.out.residual = g.residual.p, p.out.gate = g.gate.p, p.out.act = g.act.p;
     ENG_CHECK(!g.gate.p || (g.c.mode == Mode::write && !g.gelu && !g.ta), "gemm", "a gate belongs to an input's gradient that is written");
@@ -96,15 +98,8 @@ bool can_run(GemmKernel kernel, const GemmArgs& g) {
 
 namespace {
 
-void check_sums(const GemmArgs& g, const Product& p) {
-    ENG_CHECK(!g.sums.p || (g.ta && g.sums.numel() == p.m), "gemm", "sums of ", g.sums.numel(), " beside ", p.m, " columns of a", g.ta ? "" : ", which is not transposed");
-}
-void run(GemmKernel kernel, Product p, const GemmArgs& g, Tiles tiles) {
-    check_sums(g, p);
-    if (kernel == GemmKernel::hopper) {
-        p.sums = g.sums;
-        return gemm_hopper(p, tiles);
-    }
+void run(GemmKernel kernel, const Product& p, const GemmArgs& g, Tiles tiles) {
+    if (kernel == GemmKernel::hopper) return gemm_hopper(p, tiles);
     kernel == GemmKernel::simt ? gemm_simt(p, g.a.dtype, tiles.splits) : gemm_mma(p, tiles.splits);
     if (g.sums.p) row_sum({g.a, g.sums});
 }
@@ -129,12 +124,8 @@ void gemm(const GemmArgs& g) {
 
 void run_gemm_two(const GemmTwoArgs& g, Tiles tiles) {
     if (!nothing(g.first) && !nothing(g.second)) {
-        Product x = product_of(g.first), y = product_of(g.second);
-        if (together(x, y) && for_hopper(g.first, x) && for_hopper(g.second, y)) {
-            x.sums = g.first.sums, y.sums = g.second.sums;
-            check_sums(g.first, x), check_sums(g.second, y);
-            return gemm_hopper(x, y, tiles);
-        }
+        const Product x = product_of(g.first), y = product_of(g.second);
+        if (together(x, y) && for_hopper(g.first, x) && for_hopper(g.second, y)) return gemm_hopper(x, y, tiles);
     }
     gemm(g.first);
     gemm(g.second);

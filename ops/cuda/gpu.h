@@ -2,7 +2,17 @@
 // The one header that every .cu file includes. The same kernel source is compiled twice: by nvcc into device code, and
 // by g++ (-x c++) into host functions that the emulator in tests/cuemu runs under sanitizers and random schedules.
 // Whatever differs between the two lives here and in ptx.h; docs/adding-an-op.md lists the rules for kernels.
+#include <cstdlib>
+#include <string_view>
+
 #include "engine/context_cuda.h"
+
+namespace eng::cuda {
+inline bool environment_says(const char* name, std::string_view value) {
+    const char* said = std::getenv(name);
+    return said && said == value;
+}
+}  // namespace eng::cuda
 
 #if defined(__CUDACC__)  // nvcc ------------------------------------------------------------------------------------
 
@@ -11,8 +21,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -38,8 +46,7 @@ template <auto Kernel> cudaFuncAttributes attributes_of() {
 template <auto Kernel> int ptx_version() { return attributes_of<Kernel>().ptxVersion; }
 // SCVD_EARLY_LAUNCH=0 launches each kernel in its turn, for finding out whose fault something is.
 template <auto Kernel> bool launches_early() {
-    const char* asked = std::getenv("SCVD_EARLY_LAUNCH");
-    return !(asked && std::string_view(asked) == "0") && ptx_version<Kernel>() >= 90;
+    return !environment_says("SCVD_EARLY_LAUNCH", "0") && ptx_version<Kernel>() >= 90;
 }
 }  // namespace eng::cuda
 

@@ -23,6 +23,17 @@ struct HopSmem {
     uint64_t full[2], empty[2];
 };
 
+// acc [64,128] (+)= a wT of one stage, of a warpgroup's thread; and where its numbers go.
+__device__ inline void multiply(float (&acc)[64], HopStage& st, bool accumulate) {
+    for (int kk = 0; kk < 64; kk += 16)
+        wgmma_bf16<128, Major::k, Major::k>(acc, wgmma_desc(st.a + kk), wgmma_desc(st.w + kk), accumulate || kk);
+    wgmma_commit();
+}
+__device__ inline void store(const float (&acc)[64], float* c, int t) {
+    for (int i = 0; i < 64; ++i)
+        c[(t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8) * 128 + i / 4 * 8 + t % 4 * 2 + i % 2] = acc[i];
+}
+
 template <Hop Bug>
 __global__ __launch_bounds__(256, 1) void hopper(const __grid_constant__ TensorMap map_a,
                                                  const __grid_constant__ TensorMap map_w, float* c, int k) {
@@ -53,15 +64,12 @@ __global__ __launch_bounds__(256, 1) void hopper(const __grid_constant__ TensorM
             else if (Bug != Hop::no_full_wait)
                 mbar_wait(&s->full[i % 2], i / 2 % 2);
             if (Bug != Hop::no_wgmma_fence) wgmma_fence();
-            for (int kk = 0; kk < 64; kk += 16)
-                wgmma_bf16<128, Major::k, Major::k>(acc, wgmma_desc(st.a + kk), wgmma_desc(st.w + kk), i + kk > 0);
-            wgmma_commit();
+            multiply(acc, st, i > 0);
             if (Bug == Hop::released_early) mbar_arrive(&s->empty[i % 2]);
             if (Bug != Hop::no_wgmma_wait || i + 1 < steps) wgmma_wait<0>();
             if (Bug != Hop::released_early) mbar_arrive(&s->empty[i % 2]);
         }
-        for (int i = 0; i < 64; ++i)
-            c[(t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8) * 128 + i / 4 * 8 + t % 4 * 2 + i % 2] = acc[i];
+        store(acc, c, t);
         if (Bug == Hop::no_wgmma_wait) wgmma_wait<0>();
     }
 }
@@ -78,16 +86,18 @@ static vector<float> product(const vector<bf16>& a, const vector<bf16>& w, int m
                 c[size_t(i) * n + j] += __bfloat162float(a[size_t(i) * k + q]) * __bfloat162float(w[size_t(j) * k + q]);
     return c;
 }
-template <Hop Bug>
-static int hopper_case() {
-    const int k = 384;
-    auto a = small_ints(64 * k, 1), w = small_ints(128 * k, 2);
+template <auto Kernel>
+static int product_case(int blocks) {  // a cluster of them; each loads its share of w
+    const int m = 64 * blocks, k = 384;
+    auto a = small_ints(m * k, 1), w = small_ints(128 * k, 2);
     Device<bf16> da(a), dw(w);
-    Device<float> dc(64 * 128);
-    launch<hopper<Bug>>({dim3(1), dim3(256), sizeof(HopSmem)}, make_tensor_map_bf16(da, 64, k, 64, 64),
-                        make_tensor_map_bf16(dw, 128, k, 128, 64), dc.p, k);
-    return compare(dc.host(), product(a, w, 64, 128, k));
+    Device<float> dc(m * 128);
+    launch<Kernel>({dim3(blocks), dim3(256), sizeof(HopSmem), unsigned(blocks)}, make_tensor_map_bf16(da, m, k, 64, 64),
+                   make_tensor_map_bf16(dw, 128, k, 128 / blocks, 64), dc.p, k);
+    return compare(dc.host(), product(a, w, m, 128, k));
 }
+template <Hop Bug>
+static int hopper_case() { return product_case<hopper<Bug>>(1); }
 
 // ---- clusters: two blocks, each of which brings half of w for both ---------------------------------
 enum class Pair { none, no_first_sync, no_last_sync, peer_not_told, own_bytes_only };
@@ -121,28 +131,17 @@ __global__ __launch_bounds__(256, 1) void paired(const __grid_constant__ TensorM
             HopStage& st = s->stage[i % 2];
             mbar_wait(&s->full[i % 2], i / 2 % 2);
             wgmma_fence();
-            for (int kk = 0; kk < 64; kk += 16)
-                wgmma_bf16<128, Major::k, Major::k>(acc, wgmma_desc(st.a + kk), wgmma_desc(st.w + kk), i + kk > 0);
-            wgmma_commit();
+            multiply(acc, st, i > 0);
             wgmma_wait<0>();
             if (!tell && t % 32 == 0) mbar_arrive(&s->empty[i % 2]);
             if (tell && t % 32 < 2) mbar_arrive_at(&s->empty[i % 2], t % 32);
         }
-        for (int i = 0; i < 64; ++i)
-            c[(rank * 64 + t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8) * 128 + i / 4 * 8 + t % 4 * 2 + i % 2] = acc[i];
+        store(acc, c + rank * 64 * 128, t);
     }
     if (Bug != Pair::no_last_sync) cluster_sync();
 }
 template <Pair Bug>
-static int pair_case() {
-    const int k = 384;
-    auto a = small_ints(128 * k, 1), w = small_ints(128 * k, 2);
-    Device<bf16> da(a), dw(w);
-    Device<float> dc(128 * 128);
-    launch<paired<Bug>>({dim3(2), dim3(256), sizeof(HopSmem), 2}, make_tensor_map_bf16(da, 128, k, 64, 64),
-                        make_tensor_map_bf16(dw, 128, k, 64, 64), dc.p, k);
-    return compare(dc.host(), product(a, w, 128, 128, k));
-}
+static int pair_case() { return product_case<paired<Bug>>(2); }
 
 // wgmma operands written by ordinary stores: they need the swizzle and the proxy fence
 enum class Fill { none, no_proxy_fence, no_swizzle };
@@ -163,13 +162,9 @@ __global__ __launch_bounds__(128, 1) void wgmma_filled(const bf16* a, const bf16
     __syncthreads();
     float acc[64];
     wgmma_fence();
-    for (int kk = 0; kk < 64; kk += 16)
-        wgmma_bf16<128, Major::k, Major::k>(acc, wgmma_desc(s->a + kk), wgmma_desc(s->w + kk), kk > 0);
-    wgmma_commit();
+    multiply(acc, *s, false);
     wgmma_wait<0>();
-    const int t = threadIdx.x;
-    for (int i = 0; i < 64; ++i)
-        c[(t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8) * 128 + i / 4 * 8 + t % 4 * 2 + i % 2] = acc[i];
+    store(acc, c, threadIdx.x);
 }
 template <Fill Bug>
 static int filled_case() {

@@ -116,12 +116,7 @@ void cluster_sync(Site at) {
 void Runner::cluster_settle() {
     Barrier& b = cluster_bar;
     if (!b.arrived || b.arrived < live) return;
-    b.arrived = 0;
-    for (Thread* t : b.waiting) {
-        check::acquire(*t, b.clock);
-        make_ready(*t);
-    }
-    b.waiting.clear();
+    bar_complete(b, false);
 }
 
 void threadfence() { self->fenced = true; }

@@ -16,11 +16,12 @@ struct MBar {  // as in hardware, 64 opaque bits in shared memory
 };
 static_assert(sizeof(MBar) == 8);
 
-static MBar& mbar(uint64_t* bar, const char* op) {
+static void initialised(const uint64_t* bar, const char* op) {
+    if (reinterpret_cast<const MBar*>(bar)->invalid) fault("%s: the mbarrier at shared address 0x%x was never initialised", op, shared_address(bar));
+}
+static void mbar(uint64_t* bar, const char* op) {
     need_shared(bar, 8, 8, op);
-    auto& b = *reinterpret_cast<MBar*>(bar);
-    if (b.invalid) fault("%s: the mbarrier at shared address 0x%x was never initialised", op, shared_address(bar));
-    return b;
+    initialised(bar, op);
 }
 static bool passed(const uint64_t* bar, unsigned parity) { return reinterpret_cast<const MBar*>(bar)->phase != parity; }
 static void mbar_settle(uint64_t* bar) {
@@ -73,7 +74,7 @@ static T* in_block(T* p, unsigned rank, const char* op) {
 void mbar_arrive_at(uint64_t* bar, unsigned rank) {
     need_shared(bar, 8, 8, "mbarrier.arrive");
     uint64_t* there = in_block(bar, rank, "mbarrier.arrive");
-    if (reinterpret_cast<MBar*>(there)->invalid) fault("mbarrier.arrive: the mbarrier at shared address 0x%x of block %u was never initialised", shared_address(bar), rank);
+    initialised(there, "mbarrier.arrive");
     arrive(there, 0, CUEMU_PC);
 }
 bool mbar_try_wait(uint64_t* bar, unsigned parity) {
@@ -155,7 +156,7 @@ bool Runner::land_async() {
 
 static void load(void* dst, const TensorMap2D& m, uint64_t* bar, int x, int y, const void* pc) {
     const unsigned bytes = m.box_rows * m.box_cols * m.elem;
-    if (reinterpret_cast<MBar*>(bar)->invalid) fault("cp.async.bulk.tensor: the mbarrier was never initialised");
+    initialised(bar, "cp.async.bulk.tensor");
     check::atomic(bar, 8, pc);
     check::async_begin(dst, bytes, pc);
     TmaLoad t{static_cast<unsigned char*>(dst), m, bar, x, y};
