@@ -30,7 +30,7 @@ endfunction()
 set(cuemu_plain_all -O2)
 set(cuemu_plain_kernel)
 set(cuemu_asan_all -O2 -fsanitize=address -fno-omit-frame-pointer)
-set(cuemu_asan_kernel -O1 -fsanitize=undefined -fno-sanitize-recover=undefined)
+set(cuemu_asan_kernel -O1 -fsanitize=undefined ${FORESEEN} -fno-sanitize-recover=undefined)
 set(cuemu_check_all -O2 -DCUEMU_CHECK=1)
 set(cuemu_check_kernel -O1 -fsanitize=thread)
 
