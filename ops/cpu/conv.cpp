@@ -1,5 +1,5 @@
-// Convolution of pictures whose channels lie innermost (NHWC), through oneDNN for f32 and bf16, which before AVX-512 is
-// f32 too (widened.h). f64 exists to check gradients and runs plain loops.
+// Convolution of pictures whose channels lie innermost (NHWC), through oneDNN for f32 and bf16, which is f32
+// too on a CPU that does not multiply it (widened.h). f64 exists to check gradients and runs plain loops.
 //
 // Work      2 B H' W' O I k^2 FLOPs forward, twice that backward.
 // Traffic   x, w and y once each at best; oneDNN reorders w into blocks of its own (small beside x and y).

@@ -1,5 +1,5 @@
-// Matrix products through oneDNN: sgemm for f32, cached matmul primitives for bf16, which before AVX-512 are f32 too
-// (widened.h). f64 exists to check gradients and runs plain loops.
+// Matrix products through oneDNN: sgemm for f32, cached matmul primitives for bf16, which is f32 too on a CPU
+// that does not multiply it (widened.h). f64 exists to check gradients and runs plain loops.
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -120,7 +120,7 @@ void gemm(const GemmArgs& g) {
     switch (g.a.dtype) {
         case DType::f64: gemm_f64(g, x); break;
         case DType::f32: gemm_f32(g, x); break;
-        case DType::bf16: onednn_has_bf16() ? gemm_bf16(g, x) : gemm_widened(g, x); break;
+        case DType::bf16: multiplies_bf16() ? gemm_bf16(g, x) : gemm_widened(g, x); break;
         default: fail("gemm", "of ", name_of(g.a.dtype));
     }
     if (g.sums.p) {

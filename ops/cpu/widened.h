@@ -1,6 +1,7 @@
 #pragma once
-// bf16 operands of oneDNN where the CPU gives it no bf16 products, which begin with AVX-512: as f32. Widening is exact, and
-// sums are kept in f32 and rounded once either way, so that only time differs.
+// bf16 operands of oneDNN where the CPU has no instruction that multiplies them (AVX512-BF16, AMX): as f32. oneDNN refuses
+// them before AVX-512, and with AVX-512 alone makes up for the instruction at a fifth of f32's rate. Widening is exact, and sums
+// are kept in f32 and rounded once either way, so that only time differs.
 #include <memory>
 
 #include "ops/cpu/onednn.h"
@@ -8,16 +9,14 @@
 
 namespace eng::cpu {
 
-// Asked once, of oneDNN itself: ONEDNN_MAX_CPU_ISA=AVX2 makes it say no on a CPU that has more.
-inline bool onednn_has_bf16() {
-    static const bool has = [] {
-        using M = dnnl::memory;
-        const M::desc square({16, 16}, M::data_type::bf16, M::dims{16, 1});
-        return bool(dnnl::matmul::primitive_desc({square, square, square}, cpu_engine(), true));
-    }();
+// Asked of oneDNN, so that ONEDNN_MAX_CPU_ISA=AVX2 makes it say no on a CPU that has more. An instruction set's bits are
+// those of all that it includes.
+inline bool multiplies_bf16() {
+    constexpr auto needed = unsigned(dnnl::cpu_isa::avx512_core_bf16);
+    static const bool has = (unsigned(dnnl::get_effective_cpu_isa()) & needed) == needed;
     return has;
 }
-inline bool must_widen(const View& v) { return v.dtype == DType::bf16 && !onednn_has_bf16(); }
+inline bool must_widen(const View& v) { return v.dtype == DType::bf16 && !multiplies_bf16(); }
 
 // A matrix as f32: itself, or a copy that lives as long as this.
 class Widened {
