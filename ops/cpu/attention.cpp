@@ -1,5 +1,5 @@
 // Attention, one (sequence, head) at a time, as small matrices of vectors whose lanes are 32 queries on the way forward, so that
-// the softmax is a loop over rows, and 32 keys on the way back, so that their gradients are complete. A block of scores stays in L1.
+// the softmax is a loop over rows, and 32 keys on the way back, so that their gradients are complete. A block of scores stays in cache.
 //
 //   forward    s = k q^T [nk,32]   p = exp(s - max)    y = p^T v / sum(p) [32,D]
 //   backward   p = exp(q k^T - lse) [nq,32]   ds = p (dy v^T - delta)   dv = p^T dy, dk = ds^T q [32,D]   dq += ds k [nq,D]
@@ -52,7 +52,8 @@ void forward_one(const AttentionFwd& a, const Seq& s, int h, std::int64_t D, Scr
     load<T>(t.k, a.k, s.k, s.nk, h * D, D), load<T>(t.v, a.v, s.k, s.nk, h * D, D);
     for_blocks(s.nq, [&](std::int64_t first, std::int64_t n) {
         const std::int64_t keys = a.causal ? std::min(s.nk, first + n) : s.nk;
-        // Of the keys from `first` on, key j is hidden from the j - first queries before it.
+        // Of the keys from `first` on, key j is hidden from the j - first queries before it. Its value is multiplied by 0 for them:
+        // a NaN there reaches the rest of the block.
         const auto hide = [&](A value) {
             for (std::int64_t j = first + 1; a.causal && j < keys; ++j) std::fill_n(t.s.row(j), j - first, value);
         };

@@ -16,8 +16,10 @@ struct MBar {  // as in hardware, 64 opaque bits in shared memory
 };
 static_assert(sizeof(MBar) == 8);
 
-static void initialised(const uint64_t* bar, const char* op) {
-    if (reinterpret_cast<const MBar*>(bar)->invalid) fault("%s: the mbarrier at shared address 0x%x was never initialised", op, shared_address(bar));
+static void initialised(uint64_t* bar, const char* op) {  // in whichever block of the cluster
+    if (!reinterpret_cast<const MBar*>(bar)->invalid) return;
+    const Block& owner = blk->block_of(reinterpret_cast<unsigned char*>(bar));
+    fault("%s: the mbarrier at shared address 0x%x of block %u was never initialised", op, unsigned(reinterpret_cast<unsigned char*>(bar) - owner.smem), owner.rank);
 }
 static void mbar(uint64_t* bar, const char* op) {
     need_shared(bar, 8, 8, op);
