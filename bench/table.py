@@ -42,9 +42,23 @@ def read(paths):
     return [l for l in lines if l["type"] != "step" or l is last[id(l["run"]), l["id"]]]
 
 
+def runs(lines):
+    return list({id(l["run"]): l["run"] for l in lines}.values())
+
+
+def headlines(lines):
+    """A line per run: on what, when, and what of ours it had to do without."""
+    for run in runs(lines):
+        m = run.get("machine", {})
+        without = [f"{name}=0" for name in run.get("left_out", [])]
+        about = [m.get("gpu", run["device"]), *(f"{name} {m[key]}" for name, key in (("driver", "driver"), ("PyTorch", "torch")) if m.get(key)),
+                 run["date"], f"commit {run['git'][:7]}", *without, *(["peers alone"] if run["peers_only"] else [])]
+        yield f"{run['what']}: {', '.join(about)}. `{run.get('command', 'no command')}`"
+
+
 def stale(lines):
     """Why these results say nothing about this tree on a GPU, or nothing."""
-    for run in {id(l["run"]): l["run"] for l in lines}.values():
+    for run in runs(lines):
         if run.get("machine", {}).get("gpu", "").startswith("emulated"):
             yield f"{run['what']} of {run['date']} is a rehearsal on the emulator: its times mean nothing"
         for kind in {"kernels": ["kernels"], "step": ["step"]}[run["what"]]:
@@ -200,8 +214,9 @@ def write_docs(lines, goals):
     gpu = [l for l in lines if l["run"]["device"] == "cuda"]
     c = count.preset("vit-b16")
     work = "\n\n".join(f"Batch {B}:\n\n" + count.table(count.training_step(c, B), 788e12, 4.3e12) for B in (64, 128))
+    about = lambda what: "".join(h + "\n\n" for h in headlines([l for l in gpu if l["run"]["what"] == what]))
     measured = row_table(gpu) if any(l["type"] == "row" and "ms" in l for l in gpu) else "No GPU has run them yet."
-    path.write_text(fill(path.read_text(), {"work": work, "kernels": kernel_table(gpu, goals), "rows": measured, "step": step_table(gpu, goals),
+    path.write_text(fill(path.read_text(), {"work": work, "kernels": about("kernels") + kernel_table(gpu, goals), "rows": measured, "step": about("step") + step_table(gpu, goals),
                                           "all pairs on a CPU": of_each_machine("cpu-all-pairs*.json", all_pairs_table), "CPU": of_each_machine("cpu-2*.json", cpu_table),
                                           "steps on a CPU": of_each_machine("cpu-steps*.json", cpu_steps_table)}))
     print(path)
@@ -220,7 +235,7 @@ def main():
     if "--docs" in sys.argv:
         write_docs(lines, goals)
         return 0
-    print(kernel_table(lines, goals), row_table(lines), step_table(lines, goals), sep="\n\n")
+    print(*headlines(lines), kernel_table(lines, goals), row_table(lines), step_table(lines, goals), sep="\n\n")
     wrong = [l for l in lines if l.get("right") is False or "failed" in l]
     under = [r["goal"]["name"] for r in judge_kernels(lines, goals) if r["verdict"] == "UNDER"]
     under += [f"step, batch {B}: {what}" for B, what, value, must, _, up in step_results(lines, goals) if isinstance(value, float) and (value < must if up else value > must)]

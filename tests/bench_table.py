@@ -48,6 +48,8 @@ expect(code == 0, f"good results should pass, got {code}: {text}")
 expect("1.05" in text and "| ahead |" in text, "a ratio of 1.05 is ahead of 0.99")
 expect("not measured" in text, "what is missing should be called not measured")
 
+code, text = run([head(machine={"gpu": "NVIDIA H200", "driver": "1.2"}, left_out=["SCVD_CLUSTERS"]), ceilings, *good])
+expect("kernels: NVIDIA H200, driver 1.2, 2000-01-01T00:00:00Z, commit 0123456, SCVD_CLUSTERS=0." in text, f"what was measured without should be said: {text}")
 code, text = run([head(), ceilings, *good, row("attn.v.b.B64", 1.0, 1.1, "sdpa_flash")])
 expect(code == 1 and "UNDER MUST: attention backward, 193 x 64" in text, f"1.1 is under 1.3: {code} {text}")
 code, text = run([head(), ceilings, row("gemm.square.f", 1.0, 2.0, right=False)])

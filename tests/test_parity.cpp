@@ -5,6 +5,7 @@
 
 #include <deque>
 
+#include "engine/environment.h"
 #include "engine/rng.h"
 #include "engine/transfer.h"
 #include "ops/optimizer.h"
@@ -22,7 +23,7 @@ namespace {
 
 // SCVD_TEST_CONV=cudnn, SCVD_TEST_ATTENTION=cudnn: the same catalogue through cuDNN.
 const bool chosen = [] {
-    const auto asked = [](const char* name) { const char* v = std::getenv(name); return v && std::string(v) == "cudnn" ? Provider::cudnn : Provider::scvd; };
+    const auto asked = [](const char* name) { return environment_says(name, "cudnn") ? Provider::cudnn : Provider::scvd; };
     conv_provider = asked("SCVD_TEST_CONV"), attention_provider = asked("SCVD_TEST_ATTENTION");
     return true;
 }();

@@ -2,10 +2,9 @@
 // bf16 operands of oneDNN where the CPU has no instruction that multiplies them (AVX512-BF16, AMX): as f32. oneDNN refuses
 // them before AVX-512, and with AVX-512 alone makes up for the instruction at a fifth of f32's rate. Widening is exact, and sums
 // are kept in f32 and rounded once either way, so that only time differs.
-#include <cstdlib>
 #include <memory>
-#include <string_view>
 
+#include "engine/environment.h"
 #include "ops/cpu/onednn.h"
 #include "ops/cpu/store.h"
 
@@ -18,10 +17,9 @@ inline bool multiplies_bf16() {
         using M = dnnl::memory;
         const M::desc square({16, 16}, M::data_type::bf16, M::dims{16, 1});
         if (!dnnl::matmul::primitive_desc({square, square, square}, cpu_engine(), true)) return false;
-        const char* asked = std::getenv("SCVD_BF16");
         constexpr auto needed = unsigned(dnnl::cpu_isa::avx512_core_bf16);
         const auto isa = unsigned(dnnl::get_effective_cpu_isa());
-        return isa == 0 || (isa & needed) == needed || (asked && std::string_view(asked) == "onednn");
+        return isa == 0 || (isa & needed) == needed || environment_says("SCVD_BF16", "onednn");
     }();
     return has;
 }

@@ -2,17 +2,8 @@
 // The one header that every .cu file includes. The same kernel source is compiled twice: by nvcc into device code, and
 // by g++ (-x c++) into host functions that the emulator in tests/cuemu runs under sanitizers and random schedules.
 // Whatever differs between the two lives here and in ptx.h; docs/adding-an-op.md lists the rules for kernels.
-#include <cstdlib>
-#include <string_view>
-
 #include "engine/context_cuda.h"
-
-namespace eng::cuda {
-inline bool environment_says(const char* name, std::string_view value) {
-    const char* said = std::getenv(name);
-    return said && said == value;
-}
-}  // namespace eng::cuda
+#include "engine/environment.h"
 
 #if defined(__CUDACC__)  // nvcc ------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ static_assert(sizeof(MBar) == 8);
 
 static void initialised(uint64_t* bar, const char* op) {  // in whichever block of the cluster
     if (!reinterpret_cast<const MBar*>(bar)->invalid) return;
-    const Block& owner = blk->block_of(reinterpret_cast<unsigned char*>(bar));
+    const Block& owner = blk->block_of(bar);
     fault("%s: the mbarrier at shared address 0x%x of block %u was never initialised", op, unsigned(reinterpret_cast<unsigned char*>(bar) - owner.smem), owner.rank);
 }
 static void mbar(uint64_t* bar, const char* op) {
