@@ -63,19 +63,21 @@ std::string name_of(const Event& e) {  // whose access it was
     return t + (blk->nblocks > 1 ? " that begins with block (" : " of block (") + std::to_string(i.x) + "," + std::to_string(i.y) + "," + std::to_string(i.z) + ")";
 }
 
-bool ordered(const Event& e, Thread& t) {  // did e happen before what t does now?
+namespace {
+bool ordered_across_blocks(const Event& e) {
     State& s = st();
+    auto b = std::upper_bound(s.blocks.begin(), s.blocks.end(), e.epoch, [](uint32_t v, auto& x) { return v < x.first; });
+    auto a = s.acquired.find((b - 1)->first);
+    return a != s.acquired.end() && a->second >= e.epoch;
+}
+bool ordered(const Event& e, Thread& t, const State& s) {  // did e happen before what t does now?
     if (e.epoch < s.launch_first) return true;
-    if (e.epoch < s.block_first) {
-        auto b = std::upper_bound(s.blocks.begin(), s.blocks.end(), e.epoch,
-                                  [](uint32_t v, auto& x) { return v < x.first; });
-        auto a = s.acquired.find((b - 1)->first);
-        return a != s.acquired.end() && a->second >= e.epoch;
-    }
+    if (e.epoch < s.block_first) return ordered_across_blocks(e);
     if (e.epoch < s.epoch || e.tid == t.linear) return true;
     fresh(t.clock);
     return t.clock.at[e.tid] >= e.clk;
 }
+}  // namespace
 
 const char* verb(Kind k) { return k == Kind::read ? "reads" : k == Kind::write ? "writes" : "atomically updates"; }
 
@@ -101,102 +103,124 @@ std::string describe(const void* p, bool shared) {
     return b;
 }
 
-[[noreturn]] void race(const void* p, bool shared, Kind k, const void* pc, const Event& e, bool other_writes) {
+namespace {
+
+// One access by a thread. Every kernel's every load passes here: what is only said before a fault stands apart (FAULT).
+struct Access {
+    const void* p;
+    size_t n;
+    Kind kind;
+    Proxy proxy;
+    const void* pc;
+    Thread& t;
+    std::string line() const { return source_line(short_pc(pc)); }
+};
+FAULT race(const Access& a, bool shared, const Event& e, bool other_writes) {
     fault("DATA RACE on %s:\n    this thread %s it at %s\n    %s %s it at %s, with nothing to order the two",
-          describe(p, shared).c_str(), verb(k), source_line(short_pc(pc)).c_str(), name_of(e).c_str(),
+          describe(a.p, shared).c_str(), verb(a.kind), a.line().c_str(), name_of(e).c_str(),
           e.flags & kAtomic ? "atomically updated"
           : other_writes    ? "wrote"
                             : "read",
           source_line(e.pc).c_str());
 }
+FAULT outside_of_shared(const Access& a, size_t off, size_t dyn_smem) {
+    fault("OUT OF BOUNDS: %s %zu bytes of shared memory at shared+0x%zx, at %s\n    dynamic shared memory is shared+0x%zx..0x%zx",
+          verb(a.kind), a.n, off, a.line().c_str(), kSmemBase, kSmemBase + dyn_smem);
+}
+FAULT outside_of_allocations(const Access& a, size_t off) {
+    const State& s = st();
+    const uint32_t id = s.page_alloc[off / kPage];
+    const Alloc& near = s.allocs[id ? id : s.page_alloc[off / kPage - 1]];
+    fault("OUT OF BOUNDS: %s %zu bytes at byte %td of %s of %zu bytes, at %s", verb(a.kind), a.n, (const char*)a.p - near.p,
+          near.freed ? "a freed device allocation" : "a device allocation", near.n, a.line().c_str());
+}
+FAULT before_its_turn(const Access& a) { fault("BEFORE ITS TURN: %s memory of the device before in_turn(), at %s", verb(a.kind), a.line().c_str()); }
+FAULT in_flight(const Access& a, bool shared, const Event& w) {
+    fault("%s %s at %s,\n    where the asynchronous copy issued by %s at %s may still be in flight", verb(a.kind),
+          describe(a.p, shared).c_str(), a.line().c_str(), name_of(w).c_str(), source_line(w.pc).c_str());
+}
+FAULT uninitialised(const Access& a, bool shared) {
+    fault("UNINITIALISED: %s %s at %s, which nobody has written", verb(a.kind), describe(a.p, shared).c_str(), a.line().c_str());
+}
+FAULT not_fenced(const Access& a, bool shared, const Event& w) {
+    fault("MISSING fence.proxy.async: the tensor core reads %s at %s,\n    which %s wrote at %s and never fenced", describe(a.p, shared).c_str(),
+          a.line().c_str(), name_of(w).c_str(), source_line(w.pc).c_str());
+}
 
+bool in_static_shared(const Block& b, const Access& a) {
+    for (const Block::StaticVar& v : b.statics)
+        if (a.p >= v.ptr && (const unsigned char*)a.p + a.n <= v.ptr + v.size) return true;
+    return false;
+}
 
-void access(const void* ptr, size_t n, Kind kind, const void* pc, Proxy proxy, Thread& t) {
-    State& s = st();
-    Runner& r = *s.runner;
-    const uintptr_t a = reinterpret_cast<uintptr_t>(ptr);
-    Cell* cell;
-    size_t last;
-    bool shared = false, all_written = false;
-    if (const size_t at = a - reinterpret_cast<uintptr_t>(r.smem); at < kMaxCluster * kSmemSpan) {
-        shared = true;
-        const Block& b = r.block_of(ptr);
-        const size_t off = at % kSmemSpan;
-        bool ok = off >= kSmemBase && off + n <= kSmemBase + r.launch->dyn_smem;
-        for (size_t i = 0; !ok && i < b.statics.size(); ++i)
-            ok = ptr >= b.statics[i].ptr && (const unsigned char*)ptr + n <= b.statics[i].ptr + b.statics[i].size;
-        if (!ok)
-            fault(
-                "OUT OF BOUNDS: %s %zu bytes of shared memory at shared+0x%zx, at %s\n    dynamic shared memory is "
-                "shared+0x%zx..0x%zx",
-                verb(kind), n, off, source_line(short_pc(pc)).c_str(), kSmemBase, kSmemBase + r.launch->dyn_smem);
-        cell = s.shared + at / kGranule;
-        last = (at + n - 1) / kGranule - at / kGranule;
-    } else if (const size_t off = a - reinterpret_cast<uintptr_t>(s.arena); off < kArena) {
-        const uint32_t id = s.page_alloc[off / kPage];
-        const Alloc& al = s.allocs[id];
-        if (!id || (const char*)ptr < al.p || (const char*)ptr + n > al.p + al.n || al.freed) {
-            const Alloc& near = id ? al : s.allocs[s.page_alloc[off / kPage - 1]];
-            fault("OUT OF BOUNDS: %s %zu bytes at byte %td of %s of %zu bytes, at %s", verb(kind), n,
-                  (const char*)ptr - near.p, near.freed ? "a freed device allocation" : "a device allocation", near.n,
-                  source_line(short_pc(pc)).c_str());
-        }
-        if (!t.in_turn) fault("BEFORE ITS TURN: %s memory of the device before in_turn(), at %s", verb(kind), source_line(short_pc(pc)).c_str());
-        cell = s.global + off / kGranule;
-        last = (off + n - 1) / kGranule - off / kGranule;
-        all_written = al.all_written;
-    } else if (t.wg_acc_bytes && a - reinterpret_cast<uintptr_t>(t.wg_acc) < t.wg_acc_bytes) {
-        fault("%s an accumulator at %s,\n    which a wgmma may still be updating (no wgmma.wait_group yet)", verb(kind),
-              source_line(short_pc(pc)).c_str());
-    } else if (a - reinterpret_cast<uintptr_t>(t.stack) < 256 * 1024 ||
-               a - reinterpret_cast<uintptr_t>(&r) < sizeof r ||
-               a - reinterpret_cast<uintptr_t>(r.launch->arg) < r.launch->arg_size ||
-               a - s.image < s.image_end - s.image || a - s.tls < s.tls_end - s.tls) {
-        return;  // local memory, parameters, constants; the emulator's own state
-    } else if (a - reinterpret_cast<uintptr_t>(r.stacks) < kMaxThreads * (256 * 1024 + kPage)) {
-        fault("%s another thread's local memory at %s", verb(kind), source_line(short_pc(pc)).c_str());
-    } else {
-        fault("%s HOST MEMORY at %p, at %s", verb(kind), ptr, source_line(short_pc(pc)).c_str());
+// What is neither shared nor of the device: local memory, parameters, constants, the emulator's own state may be touched.
+void others(const Access& a) {
+    const State& s = st();
+    const Runner& r = *s.runner;
+    const uintptr_t at = reinterpret_cast<uintptr_t>(a.p);
+    if (a.t.wg_acc_bytes && at - reinterpret_cast<uintptr_t>(a.t.wg_acc) < a.t.wg_acc_bytes)
+        fault("%s an accumulator at %s,\n    which a wgmma may still be updating (no wgmma.wait_group yet)", verb(a.kind), a.line().c_str());
+    if (local(a.p, a.t) || at - reinterpret_cast<uintptr_t>(&r) < sizeof r || at - reinterpret_cast<uintptr_t>(r.launch->arg) < r.launch->arg_size ||
+        at - s.image < s.image_end - s.image || at - s.tls < s.tls_end - s.tls)
+        return;
+    if (at - reinterpret_cast<uintptr_t>(r.stacks) < kMaxThreads * (kStack + kPage))
+        fault("%s another thread's local memory at %s", verb(a.kind), a.line().c_str());
+    fault("%s HOST MEMORY at %p, at %s", verb(a.kind), a.p, a.line().c_str());
+}
+
+// Checks a cell, `bytes` of which are touched, and remembers who touched it.
+template <bool Shared>
+void touch(Cell& c, uint8_t bytes, const Access& a, bool all_written, const State& s) {
+    const bool current = Shared ? c.w.epoch >= s.block_first : c.w.epoch != 0;
+    const bool seen = current && c.w.bytes & bytes;
+    if (!current) c.w.written = 0;
+    if (c.w.flags & kPending && seen) in_flight(a, Shared, c.w);
+    if (a.kind != Kind::write && !all_written && (c.w.written & bytes) != bytes) uninitialised(a, Shared);
+    if (seen && !(a.kind == Kind::atomic && c.w.flags & kAtomic) && !ordered(c.w, a.t, s)) race(a, Shared, c.w, true);
+    if (a.proxy == Proxy::async && !(c.w.flags & kAsyncWrite) && seen) {
+        const Thread& w = s.runner->threads[c.w.tid];
+        if (std::pair(w.proxy_epoch, w.proxy_clk) < std::pair(c.w.epoch, c.w.clk)) not_fenced(a, Shared, c.w);
     }
+    const bool was_read = (Shared ? c.r.epoch >= s.block_first : c.r.epoch != 0) && c.r.bytes & bytes;
+    const Event now{s.epoch, a.t.clk, short_pc(a.pc), uint16_t(a.t.linear), uint8_t(a.kind == Kind::atomic ? kAtomic : 0), bytes, 0};
+    if (a.kind == Kind::read) {
+        c.r = now;
+        return;
+    }
+    if (was_read && !ordered(c.r, a.t, s)) race(a, Shared, c.r, false);
+    // an atomic does not hide this thread's own, still unpublished, plain write
+    const bool keep = a.kind == Kind::atomic && seen && !(c.w.flags & kAtomic) && c.w.tid == a.t.linear && c.w.epoch == s.epoch;
+    const auto written = uint8_t(c.w.written | bytes);
+    if (!keep) c.w = now;
+    c.w.written = written & 3;
+    c.r = {};
+}
+template <bool Shared>
+void touch_all(Cell* cells, size_t off, const Access& a, bool all_written, const State& s) {
+    const size_t first = off / kGranule, last = (off + a.n - 1) / kGranule;
+    for (size_t i = first; i <= last; ++i)
+        touch<Shared>(cells[i], uint8_t((i == first && off % 2 ? 2 : 3) & (i == last && (off + a.n) % 2 ? 1 : 3)), a, all_written, s);
+}
 
-    const uint32_t spc = short_pc(pc);
-    for (size_t i = 0; i <= last; ++i) {
-        Cell& c = cell[i];
-        const uint8_t bytes = uint8_t((i == 0 && a % 2 ? 2 : 3) & (i == last && (a + n) % 2 ? 1 : 3));
-        const bool current = shared ? c.w.epoch >= s.block_first : c.w.epoch != 0;
-        const bool seen = current && c.w.bytes & bytes;
-        if (!current) c.written = 0;
-        if (c.w.flags & kPending && seen)
-            fault("%s %s at %s,\n    where the asynchronous copy issued by %s at %s may still be in flight", verb(kind),
-                  describe(ptr, shared).c_str(), source_line(spc).c_str(), name_of(c.w).c_str(),
-                  source_line(c.w.pc).c_str());
-        if (kind != Kind::write && !all_written && (c.written & bytes) != bytes)
-            fault("UNINITIALISED: %s %s at %s, which nobody has written", verb(kind), describe(ptr, shared).c_str(),
-                  source_line(spc).c_str());
-        if (seen && !(kind == Kind::atomic && c.w.flags & kAtomic) && !ordered(c.w, t))
-            race(ptr, shared, kind, pc, c.w, true);
-        if (proxy == Proxy::async && !(c.w.flags & kAsyncWrite) && seen) {
-            const Thread& w = r.threads[c.w.tid];
-            if (std::pair(w.proxy_epoch, w.proxy_clk) < std::pair(c.w.epoch, c.w.clk))
-                fault(
-                    "MISSING fence.proxy.async: the tensor core reads %s at %s,\n    which %s wrote at %s and never "
-                    "fenced",
-                    describe(ptr, shared).c_str(), source_line(spc).c_str(), name_of(c.w).c_str(),
-                    source_line(c.w.pc).c_str());
-        }
-        const bool was_read = (shared ? c.r.epoch >= s.block_first : c.r.epoch != 0) && c.r.bytes & bytes;
-        const Event now{s.epoch, t.clk, spc, uint16_t(t.linear), uint8_t(kind == Kind::atomic ? kAtomic : 0), bytes};
-        if (kind == Kind::read) {
-            c.r = now;
-        } else {
-            if (was_read && !ordered(c.r, t)) race(ptr, shared, kind, pc, c.r, false);
-            // an atomic does not hide this thread's own, still unpublished, plain write
-            const bool keep =
-                kind == Kind::atomic && seen && !(c.w.flags & kAtomic) && c.w.tid == t.linear && c.w.epoch == s.epoch;
-            if (!keep) c.w = now;
-            c.r = {};
-            c.written |= bytes;
-        }
+}  // namespace
+
+void access(const void* p, size_t n, Kind kind, const void* pc, Proxy proxy, Thread& t) {
+    const State& s = st();
+    const Runner& r = *s.runner;
+    const Access a{p, n, kind, proxy, pc, t};
+    if (const size_t at = reinterpret_cast<uintptr_t>(p) - reinterpret_cast<uintptr_t>(r.smem); at < kMaxCluster * kSmemSpan) {
+        const size_t off = at % kSmemSpan;
+        const bool dynamic = off >= kSmemBase && off + n <= kSmemBase + r.launch->dyn_smem;
+        if (!dynamic && !in_static_shared(r.blocks[at / kSmemSpan], a)) outside_of_shared(a, off, r.launch->dyn_smem);
+        touch_all<true>(s.shared, at, a, false, s);
+    } else if (const size_t off = reinterpret_cast<uintptr_t>(p) - reinterpret_cast<uintptr_t>(s.arena); off < kArena) {
+        const uint32_t id = s.page_alloc[off / kPage];
+        const Alloc& of = s.allocs[id];
+        if (!id || (const char*)p < of.p || (const char*)p + n > of.p + of.n || of.freed) outside_of_allocations(a, off);
+        if (!t.in_turn) before_its_turn(a);
+        touch_all<false>(s.global, off, a, of.all_written, s);
+    } else {
+        return others(a);
     }
     if (kind == Kind::write) t.fenced = false;
 }

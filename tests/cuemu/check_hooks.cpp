@@ -21,6 +21,7 @@ void block_begin(Runner& r) {
     s.blocks.push_back({s.epoch, r.blocks[0].idx});
     s.acquired.clear();
     s.mbars.clear();
+    s.preempt = options().preempt;
 }
 void block_barrier() { ++st().epoch; }
 
@@ -120,28 +121,32 @@ void host_wrote(const void* p, size_t n) {
         each_cell(p, n, [&](Cell& c) {
             c = {};
             c.w.epoch = 1;
-            c.written = 3;
+            c.w.written = 3;
         });
 }
 
 namespace {
+FAULT misaligned(const void* p, size_t n, Kind k, const void* pc) {
+    fault("MISALIGNED: %s %zu bytes at %p, at %s", verb(k), n, p, source_line(short_pc(pc)).c_str());
+}
+FAULT of_another_block(size_t n, Kind k, const void* pc) {
+    fault("OUT OF BOUNDS: %s %zu bytes of another block's shared memory, at %s", verb(k), n, source_line(short_pc(pc)).c_str());
+}
+
 void announced(const void* p, size_t n, Kind k, const void* pc, bool aligned) {  // by the compiler
-    if (!self || blk->internal) return;
-    if (aligned && reinterpret_cast<uintptr_t>(p) % n)
-        fault("MISALIGNED: %s %zu bytes at %p, at %s", verb(k), n, p, source_line(short_pc(pc)).c_str());
-    if (unsigned every = options().preempt) {
-        State& s = st();
-        const uintptr_t a = reinterpret_cast<uintptr_t>(p);
-        const bool mine = a - reinterpret_cast<uintptr_t>(s.runner->smem) >= kMaxCluster * kSmemSpan &&
-                          a - reinterpret_cast<uintptr_t>(s.arena) >= kArena;
-        if (!mine && --s.countdown == 0) {
-            s.countdown = 1 + blk->rng.below(2 * every);
-            yield();
-        }
+    Thread* t = self;
+    if (!t || blk->internal) return;
+    const uintptr_t a = reinterpret_cast<uintptr_t>(p);
+    if (aligned && a & (n - 1)) misaligned(p, n, k, pc);
+    if (local(p, *t) && !t->wg_acc_bytes) return;  // most of what there is
+    State& s = st();
+    const size_t at = a - reinterpret_cast<uintptr_t>(blk->smem);
+    if (s.preempt && (at < kMaxCluster * kSmemSpan || a - reinterpret_cast<uintptr_t>(s.arena) < kArena) && --s.countdown == 0) {
+        s.countdown = 1 + blk->rng.below(2 * s.preempt);
+        yield();
     }
-    if (const size_t at = reinterpret_cast<uintptr_t>(p) - reinterpret_cast<uintptr_t>(blk->smem); at < kMaxCluster * kSmemSpan && &blk->block_of(p) != self->block)
-        fault("OUT OF BOUNDS: %s %zu bytes of another block's shared memory, at %s", verb(k), n, source_line(short_pc(pc)).c_str());
-    access(p, n, k, pc, Proxy::generic, *self);
+    if (at < kMaxCluster * kSmemSpan && &blk->block_of(p) != t->block) of_another_block(n, k, pc);
+    access(p, n, k, pc, Proxy::generic, *t);
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <deque>
 #include <unordered_map>
+#include <vector>
 
 namespace cuemu::check {
 
@@ -18,11 +18,11 @@ enum : uint16_t { kAtomic = 1, kPending = 2, kAsyncWrite = 4 };  // flags of an 
 struct Event {
     uint32_t epoch = 0, clk = 0, pc = 0;
     uint16_t tid = 0;
-    uint8_t flags = 0, bytes = 0;  // bytes: which of the cell's two were touched
+    uint8_t flags = 0;
+    uint8_t bytes : 4 = 0, written : 4 = 0;  // which of the cell's two were touched; of a write, which ever were (by this block, for shared memory)
 };
-struct Cell {
+struct alignas(32) Cell {  // what four bytes need is one line of a cache, where nearly all of the checker's time goes
     Event w, r;
-    uint8_t written = 0;  // which bytes ever were (by this block, for shared memory)
 };
 
 struct Alloc {
@@ -53,11 +53,11 @@ struct State {
     char* arena = reserve<char>(kArena);
     Cell* global = reserve<Cell>(kArena / kGranule * sizeof(Cell));
     uint32_t* page_alloc = reserve<uint32_t>(kArena / kPage * sizeof(uint32_t));
-    std::deque<Alloc> allocs{Alloc{}};
+    std::vector<Alloc> allocs{Alloc{}};
     size_t used = kPage;
     int users = 0;  // of device memory
     uintptr_t image = 0, image_end = 0, tls = 0, tls_end = 0;
-    unsigned countdown = 1;
+    unsigned preempt = 0, countdown = 1;  // of what the compiler announces a thread gives way every `preempt`th time or so, none if 0
 
     State() {
         dl_iterate_phdr(
@@ -83,11 +83,13 @@ inline State& st() {
     return *s;
 }
 
+#define FAULT [[noreturn, gnu::cold, gnu::noinline]] void
 enum class Kind { read, write, atomic };
 const char* verb(Kind);
 uint32_t short_pc(const void* pc);
 std::string source_line(uint32_t pc);
 void fresh(Clock&);  // whatever happened in an earlier epoch is ordered anyway
+inline bool local(const void* p, const Thread& t) { return reinterpret_cast<uintptr_t>(p) - reinterpret_cast<uintptr_t>(t.stack) < kStack; }
 // Thread t touches n bytes: checks bounds, initialisation and order, and remembers. Faults name both source lines.
 void access(const void* ptr, size_t n, Kind, const void* pc, Proxy, Thread& t);
 
