@@ -150,6 +150,7 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
 
 template <int N, int Peers, bool TA, bool TB>
 __global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_constant__ Works<TA> works) {
+    if constexpr (!FOR_HOPPER) return __trap();
     GPU_DYN_SHARED(typename Ring<N>::Smem, s);
     const Units<Peers, TA> units{works};
     if (threadIdx.x == 0) {

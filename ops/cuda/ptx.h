@@ -11,8 +11,10 @@
 // Hopper's instructions exist in the sm_90a part of a fat binary alone; kernels that use them are launched there alone.
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define SM90_ASM(...) asm volatile(__VA_ARGS__)
+#define FOR_HOPPER true
 #else
 #define SM90_ASM(...) __trap()
+#define FOR_HOPPER false
 #endif
 
 namespace eng::cuda {

@@ -229,6 +229,7 @@ PTX_INLINE void keep_vectors(Smem* s, const VsrPoolArgs& a) {
 }
 
 __global__ __launch_bounds__(kThreads, 1) void vsr_pool_kernel(const __grid_constant__ Maps m, const __grid_constant__ VsrPoolArgs a) {
+    if constexpr (!FOR_HOPPER) return __trap();
     GPU_DYN_SHARED(Smem, s);
     if (threadIdx.x == 0) {
         for (int i = 0; i < kStages; ++i) mbar_init(&s->full[i], 1), mbar_init(&s->empty[i], kPairs * 4);
