@@ -116,9 +116,10 @@ void write_json(const fs::path& path, const Json& j) { eng::write_file(path, j.d
 
 void write_tokenizer(const fs::path& folder, const Tokenizer& tokenizer, int context) {
     const auto v = tokenizer.vocabulary();
-    Json ids = Json::object();
-    for (std::size_t i = 0; i < v.tokens.size(); ++i) ids[v.tokens[i]] = i;
-    eng::write_file(folder / "vocab.json", ids.dump() + "\n");
+    Json::object_t ids;
+    // Appended as to a vector: an ordered object looks through all 49,408 for each, and tokens differ.
+    for (std::size_t i = 0; i < v.tokens.size(); ++i) static_cast<Json::object_t::Container&>(ids).emplace_back(v.tokens[i], i);
+    eng::write_file(folder / "vocab.json", Json(std::move(ids)).dump() + "\n");
     std::string merges = "#version: 0.2\n";
     for (const auto& [a, b] : v.merges) merges += a + " " + b + "\n";
     eng::write_file(folder / "merges.txt", merges);
