@@ -4,6 +4,8 @@
 #include <cmath>
 #include <sstream>
 
+#include "engine/io/safetensors.h"
+
 namespace scvd {
 namespace {
 

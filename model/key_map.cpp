@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/io/safetensors.h"
+
 namespace scvd {
 namespace {
 

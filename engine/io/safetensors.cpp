@@ -31,12 +31,6 @@ std::optional<size_t> bytes_of(const std::vector<int64_t>& shape, size_t element
     return bytes;
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-    std::string text = "[";
-    for (size_t i = 0; i < shape.size(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
-    return text + "]";
-}
-
 // A piece of the header for an error message, not more than a line of it.
 std::string brief(const Json& json) {
     const std::string text = json.dump();
@@ -214,6 +208,12 @@ size_t safetensors_element_size(std::string_view dtype) {
     for (const auto& [name, size] : sizes)
         if (name == dtype) return size;
     return 0;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+    std::string text = "[";
+    for (size_t i = 0; i < shape.size(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
+    return text + "]";
 }
 
 int64_t TensorInfo::count() const { return static_cast<int64_t>(bytes / safetensors_element_size(dtype)); }

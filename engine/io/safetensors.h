@@ -18,6 +18,8 @@ namespace eng {
 // Bytes per element of a safetensors dtype name ("F32" -> 4); 0 for a name that is not known.
 size_t safetensors_element_size(std::string_view dtype);
 
+std::string shape_text(const std::vector<int64_t>& shape);  // "[768,3,16,16]"
+
 struct TensorInfo {
     std::string name;
     std::string dtype;                // "F32", "F64", "BF16", "F16", "I32", "I64", "U8", ...

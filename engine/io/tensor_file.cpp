@@ -43,12 +43,6 @@ StoredTensor StoredTensor::transposed() const {
     return t;
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-    std::string text = "[";
-    for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
-    return text + "]";
-}
-
 void copy_as_float(const StoredTensor& t, std::int64_t first, std::span<float> out) {
     const auto size = std::int64_t(safetensors_element_size(t.dtype));
     ENG_CHECK(first >= 0 && first + std::int64_t(out.size()) <= t.count(), "tensor file", "'", t.name, "' has ", t.count(), " elements");

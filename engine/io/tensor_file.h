@@ -27,7 +27,6 @@ struct StoredTensor {
 };
 
 std::vector<std::int64_t> row_major(const std::vector<std::int64_t>& shape);  // strides
-std::string shape_text(const std::vector<std::int64_t>& shape);               // "[768,3,16,16]"
 
 // Elements first .. first + out.size() - 1, counted row by row, as float (F64 is rounded; integers are an error).
 void copy_as_float(const StoredTensor& tensor, std::int64_t first, std::span<float> out);
