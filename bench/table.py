@@ -162,12 +162,13 @@ def of_each_machine(pattern, table):
 
 def cpu_table(r):
     """bench/cpu_peers.py's, in GFLOP/s."""
+    spread = lambda x: f"{100 * widest:.0f} %" if (widest := max(x["spread"].values())) else "-"  # none of a single round
     names = list(dict.fromkeys(p for x in r["results"] for p in x["ms"]))
     out = [machine.headline(r), "",
            "| threads | type | what | " + " | ".join(names) + " | widest spread |", "|---|---|---|" + "---|" * (len(names) + 1)]
     for x in r["results"]:
         rate = lambda p: f"{work_of(x['what']) / x['ms'][p] / 1e6:.0f}" if p in x["ms"] else "-"
-        out.append(f"| {x['threads']} | {x['dtype']} | {x['what'].replace('x', ' x ')} | {' | '.join(map(rate, names))} | {100 * max(x['spread'].values()):.0f} % |")
+        out.append(f"| {x['threads']} | {x['dtype']} | {x['what'].replace('x', ' x ')} | {' | '.join(map(rate, names))} | {spread(x)} |")
     return "\n".join(out)
 
 
