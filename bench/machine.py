@@ -10,13 +10,17 @@ RESULTS = ROOT / "bench" / "results"
 
 
 def record():
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown")
-    return {"date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}", "git": git, "cpu": cpu, "cores": os.cpu_count(), "command": " ".join(sys.argv),
+    git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+    about = dict([part.strip() for part in l.split(":", 1)] for l in open("/proc/cpuinfo") if ":" in l)
+    has = about.get("flags", "").split()
+    return {"date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}", "git": git("rev-parse", "HEAD").stdout.strip(),
+            "dirty": git("diff", "--quiet", "HEAD").returncode != 0, "cpu": about.get("model name", "unknown"),
+            "isa": [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in has], "cores": os.cpu_count(), "command": " ".join(sys.argv),
             "load_before": os.getloadavg()}
 
 
 def headline(r):
     """One line for a table. The load counts ours too: two threads at work are a load of 2."""
-    return (f"{r['cpu']}, {r['cores']} cores, {r['date']}, commit {r['git'][:7]}, load {r['load_before'][0]:.1f} before and {r['load_after'][0]:.1f} after. "
+    isa = f" ({', '.join(r['isa'])})" if "isa" in r else ""
+    return (f"{r['cpu']}{isa}, {r['cores']} cores, {r['date']}, commit {r['git'][:7]}{' with changes' if r.get('dirty') else ''}, load {r['load_before'][0]:.1f} before and {r['load_after'][0]:.1f} after. "
             f"`{r['command']}`")
