@@ -130,7 +130,7 @@ FAULT outside_of_shared(const Access& a, size_t off, size_t dyn_smem) {
 FAULT outside_of_allocations(const Access& a, size_t off) {
     const State& s = st();
     const uint32_t id = s.page_alloc[off / kPage];
-    const Alloc& near = s.allocs[id ? id : s.page_alloc[off / kPage - 1]];
+    const Alloc& near = s.allocs[id ? id : s.page_alloc[off < kPage ? 1 : off / kPage - 1]];  // the first page is nobody's
     fault("OUT OF BOUNDS: %s %zu bytes at byte %td of %s of %zu bytes, at %s", verb(a.kind), a.n, (const char*)a.p - near.p,
           near.freed ? "a freed device allocation" : "a device allocation", near.n, a.line().c_str());
 }
