@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
+#include "engine/parallel.h"
 #include "engine/transfer.h"
 #include "train/checkpoint.h"
 #include "train/data/image.h"
@@ -37,61 +39,67 @@ struct Ready {
 };
 
 void drop_undecodable(std::vector<std::string>& files, bool aloud) {
-    const auto bad = [aloud](const std::string& f) {
-        try {
-            load_image(f);
-            return false;
-        } catch (const eng::Error& e) {
-            if (aloud) fmt::print(stderr, "left out: {}\n", e.what());
-            return true;
-        }
-    };
-    const auto before = files.size();
-    std::erase_if(files, bad);
-    if (aloud && files.size() < before) fmt::print(stderr, "{} of {} pictures left out\n", before - files.size(), before);
-    ENG_CHECK(!files.empty(), "index", "no picture could be decoded");
+    std::vector<std::string> why(files.size());
+    eng::parallel_for(std::int64_t(files.size()), 1, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i) try {
+                load_image(files[i]);
+            } catch (const eng::Error& e) {
+                why[i] = e.what();
+            }
+    });
+    std::vector<std::string> good;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        if (why[i].empty()) good.push_back(std::move(files[i]));
+        else if (aloud) fmt::print(stderr, "left out: {}\n", why[i]);
+    }
+    if (aloud && good.size() < why.size()) fmt::print(stderr, "{} of {} pictures left out\n", why.size() - good.size(), why.size());
+    ENG_CHECK(!good.empty(), "index", "no picture could be decoded");
+    files = std::move(good);
 }
 
+// The pictures' global vectors are in memory. Their tokens, 395 KB a picture of ViT-B/16, stay in the file.
 struct Index {
+    eng::SafeTensors file;
     std::vector<std::string> files;
     std::string weights;
-    ImageFeatures features;
+    Tensor global;  // [pictures, d] f32
+    int patches = 0;
+    std::int64_t picture_floats() const { return (patches + 1) * global.cols(); }  // of "tokens"
 };
 
 Index open_index(const std::string& path, eng::Arena& arena) {
-    const auto file = eng::SafeTensors::open(path);
+    Index ix{eng::SafeTensors::open(path), {}, {}, {}};
     const auto meta = [&](const char* key) {
-        const auto it = file.metadata().find(key);
-        ENG_CHECK(it != file.metadata().end(), "search", path, " is not an index written by `scvd index`: no \"", key, "\"");
+        const auto it = ix.file.metadata().find(key);
+        ENG_CHECK(it != ix.file.metadata().end(), "search", path, " is not an index written by `scvd index`: no \"", key, "\"");
         return it->second;
     };
-    Index ix;
     ix.files = nlohmann::json::parse(meta("files")).get<std::vector<std::string>>();
     ix.weights = meta("weights");
-    const auto read = [&](const char* key) {
-        const auto& t = file.at(key);
+    const auto matrix = [&](const char* key) -> const eng::TensorInfo& {
+        const auto& t = ix.file.at(key);
         ENG_CHECK(t.shape.size() == 2 && t.dtype == "F32", "search", path, ": \"", key, "\" should be an F32 matrix");
-        Tensor x(arena, {t.shape[0], t.shape[1]}, eng::DType::f32);
-        eng::write_host(x, t.data);
-        return x;
+        return t;
     };
-    ix.features.global = read("global"), ix.features.tokens = read("tokens");
-    ix.features.count = int(ix.features.global.rows());
-    ENG_CHECK(std::size_t(ix.features.count) == ix.files.size() && ix.features.tokens.rows() % ix.features.count == 0, "search", path, ": features and file names do not agree");
-    ix.features.patches = int(ix.features.tokens.rows() / ix.features.count) - 1;
+    const auto &global = matrix("global"), &tokens = matrix("tokens");
+    const std::int64_t count = global.shape[0];
+    ENG_CHECK(count > 0 && std::size_t(count) == ix.files.size() && tokens.shape[0] % count == 0 && tokens.shape[1] == global.shape[1], "search", path,
+              ": features and file names do not agree");
+    ix.global = Tensor(arena, {count, global.shape[1]}, eng::DType::f32);
+    eng::write_host(ix.global, global.data);
+    ix.patches = int(tokens.shape[0] / count) - 1;
     return ix;
 }
 
 // The features of some pictures of the index, in the model's dtype.
-ImageFeatures subset(const ImageFeatures& all, const std::vector<int>& which, eng::DType dtype) {
-    std::vector<std::int32_t> rows, tokens;
-    const int L = all.patches + 1;
-    for (const int i : which) {
-        rows.push_back(i);
-        for (int n = 0; n < L; ++n) tokens.push_back(i * L + n);
-    }
-    eng::Arena& a = all.global.arena();
-    return {eng::cast(eng::gather_rows(all.global, eng::indices(a, rows)), dtype), eng::cast(eng::gather_rows(all.tokens, eng::indices(a, tokens)), dtype), int(which.size()), all.patches};
+ImageFeatures subset(const Index& ix, const std::vector<int>& which, eng::DType dtype) {
+    const std::vector<std::int32_t> rows(which.begin(), which.end());
+    const auto n = std::size_t(ix.picture_floats());
+    std::vector<float> tokens(which.size() * n);
+    for (std::size_t i = 0; i < which.size(); ++i) std::memcpy(tokens.data() + i * n, ix.file.at("tokens").data + std::size_t(which[i]) * n * 4, n * 4);
+    eng::Arena& a = ix.global.arena();
+    return {eng::cast(eng::gather_rows(ix.global, eng::indices(a, rows)), dtype), eng::cast(eng::upload(a, {std::int64_t(which.size()) * (ix.patches + 1), ix.global.cols()}, tokens), dtype),
+            int(which.size()), ix.patches};
 }
 
 std::string label_of(const TextItem& item, std::size_t prompt) {
@@ -101,7 +109,7 @@ std::string label_of(const TextItem& item, std::size_t prompt) {
 
 // Pictures, weights and heat maps of the results to show.
 void fill_views(SearchPage& page, const Ready& m, const Index& ix, const TextItem& item, const TextSide& text, const std::vector<int>& shown) {
-    const ImageSide side = m.model->interaction().image_side(subset(ix.features, shown, m.model->params().compute_dtype()));
+    const ImageSide side = m.model->interaction().image_side(subset(ix, shown, m.model->params().compute_dtype()));
     PairList pairs;
     for (int i = 0; i < int(shown.size()); ++i) pairs.add(i, 0);
     const PairVectors v = m.model->interaction()(side, text, pairs, true);
@@ -130,7 +138,7 @@ void fill_phrase_scores(SearchPage& page, const Ready& m, const Index& ix, TextB
     std::vector<TextItem> alone;
     for (std::size_t k = 0; k < item.prompts.size(); ++k) alone.push_back(bank.item(item.phrase[k] == -2 ? item.text : bank.prompt_text(item.prompts[k])));
     const TextSide text = m.model->interaction().text_side(m.model->encode_texts(make_text_batch(arena, bank, pointers(alone))));
-    const ImageSide side = m.model->interaction().image_side(subset(ix.features, shown, m.model->params().compute_dtype()));
+    const ImageSide side = m.model->interaction().image_side(subset(ix, shown, m.model->params().compute_dtype()));
     PairList pairs;
     for (int r = 0; r < int(shown.size()); ++r)
         for (int k = 0; k < int(alone.size()); ++k) pairs.add(r, k);
@@ -150,6 +158,7 @@ int build_index(const IndexOptions& o, World& world) {
     const std::int64_t n = std::int64_t(files.size()), d = m.config.model.embed, per_image = m.config.model.tokens() + 1;
     Pictures pictures(files, im.height, im.width, 0);
     std::vector<float> global, tokens;
+    if (world.first()) global.reserve(std::size_t(n * d)), tokens.reserve(std::size_t(n * per_image * d));
     for (std::int64_t round = 0; round < n; round += std::int64_t(kBlock) * world.size()) {
         eng::Arena step;
         const auto block = [&](int rank) {
@@ -185,13 +194,13 @@ SearchPage search(const SearchOptions& o) {
     eng::Arena arena;
     const Index ix = open_index(o.index, arena);
     const Ready m(o.weights.empty() ? ix.weights : o.weights);
-    ENG_CHECK(ix.features.global.cols() == m.config.model.embed && ix.features.patches == m.config.model.tokens(), "search",
+    ENG_CHECK(ix.global.cols() == m.config.model.embed && ix.patches == m.config.model.tokens(), "search",
               o.index, " was made by a model of another shape than ", o.weights.empty() ? ix.weights : o.weights);
     TextBank bank(m.config, o.bpe);
     const TextItem item = bank.item(o.query);
     const TextFeatures features = m.model->encode_texts(make_text_batch(arena, bank, {&item}));
     const TextSide text = m.model->interaction().text_side(features);
-    const auto global = eng::download<float>(eng::cast(global_scores(features.global, eng::cast(ix.features.global, features.global.dtype())), eng::DType::f32));
+    const auto global = eng::download<float>(eng::cast(global_scores(features.global, eng::cast(ix.global, features.global.dtype())), eng::DType::f32));
     const std::vector<int> listed = shortlist(global, std::max(o.shortlist, o.top));
     const float lambda = o.lambda >= 0 ? o.lambda : float(m.state.lambda);
     std::vector<float> pair(global.size(), 0), fused(global.size(), 0);
@@ -199,7 +208,7 @@ SearchPage search(const SearchOptions& o) {
         const std::vector<int> part(listed.begin() + first, listed.begin() + std::min(listed.size(), first + kBlock));
         PairList pairs;
         for (int i = 0; i < int(part.size()); ++i) pairs.add(i, 0);
-        const auto s = m.model->pair_scores(m.model->interaction().image_side(subset(ix.features, part, m.model->params().compute_dtype())), text, pairs);
+        const auto s = m.model->pair_scores(m.model->interaction().image_side(subset(ix, part, m.model->params().compute_dtype())), text, pairs);
         for (std::size_t i = 0; i < part.size(); ++i) pair[part[i]] = s[i], fused[part[i]] = lambda * global[part[i]] + (1 - lambda) * s[i];
     }
     std::vector<int> shown = listed;
