@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/parallel.h"
 #include "engine/transfer.h"
 #include "train/curves.h"
 
@@ -154,9 +155,11 @@ Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictu
 std::vector<float> fuse(const Scores& s, float lambda) {
     if (s.pair.empty()) return s.global;
     std::vector<float> f(s.global.size());
-    for (std::size_t i = 0; i < f.size(); ++i)
-        f[i] = s.scored.empty() || s.scored[i] ? lambda * s.global[i] + (1 - lambda) * s.pair[i]
-                                               : s.global[i] - 4;  // cosines differ by 2 at most: below everything re-scored
+    eng::parallel_for(std::int64_t(f.size()), 1 << 16, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i)
+            f[i] = s.scored.empty() || s.scored[i] ? lambda * s.global[i] + (1 - lambda) * s.pair[i]
+                                                   : s.global[i] - 4;  // cosines differ by 2 at most: below everything re-scored
+    });
     return f;
 }
 
