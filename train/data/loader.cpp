@@ -79,7 +79,7 @@ HostBatch Loader::make(std::int64_t n) {
 }
 
 void Loader::work() {
-    const std::int64_t ahead = 2 + std::int64_t(workers_.capacity());
+    const std::int64_t ahead = 2 + std::max(1, config_.data.workers);
     while (true) {
         std::int64_t n;
         {

@@ -60,6 +60,7 @@ PictureCache::PictureCache(const fs::path& file, const std::vector<std::string>&
     if (address == MAP_FAILED && !same) ::unlink(file.c_str());
     must(address != MAP_FAILED, "cannot be mapped");
     map_ = static_cast<std::uint8_t*>(address);
+    right_ = std::make_unique<std::atomic<bool>[]>(pictures.size());
     std::memcpy(map_, wanted.data(), wanted.size());
 }
 
@@ -74,7 +75,8 @@ bool PictureCache::read(int i, std::uint8_t* out) const {
     const std::uint32_t want = std::atomic_ref(*checksum(i)).load(std::memory_order_acquire);
     if (want == 0) return false;
     std::memcpy(out, row(i), row_bytes_);
-    return (crc32(0, out, uInt(row_bytes_)) | 1u) == want;
+    if (!right_[i]) right_[i] = (crc32(0, out, uInt(row_bytes_)) | 1u) == want;  // 0.08 ms, a third of a fast GPU's step for a batch of 128
+    return right_[i];
 }
 
 void PictureCache::write(int i, const std::uint8_t* from) {

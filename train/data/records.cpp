@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "engine/error.h"
@@ -80,8 +81,9 @@ std::vector<Row> rows_of_folders(const fs::path& root) {
 // Persons in a random order; the first shares are val and test.
 std::map<std::string, std::string> draw_splits(const std::vector<Row>& rows, const RecordsOptions& o) {
     std::vector<std::string> persons;
+    std::set<std::string_view> seen;
     for (const Row& r : rows)
-        if (std::find(persons.begin(), persons.end(), r.person) == persons.end()) persons.push_back(r.person);
+        if (seen.insert(r.person).second) persons.push_back(r.person);
     eng::Rng rng(std::uint64_t(o.seed), 11);
     rng.shuffle(persons);
     std::map<std::string, std::string> split;
