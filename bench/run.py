@@ -25,6 +25,7 @@ import catalogue
 import rows
 import sources
 import timing
+from machine import cpuinfo
 
 
 def command(*args):
@@ -45,8 +46,7 @@ def machine(device):
         m |= {"gpu": torch.cuda.get_device_name(), "sms": torch.cuda.get_device_properties(0).multi_processor_count, "cudnn": torch.backends.cudnn.version(),
               "cuda": torch.version.cuda, "driver": command("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")}
     else:
-        names = [l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")]
-        m |= {"cpu": names[0] if names else platform.processor(), "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}
+        m |= {"cpu": cpuinfo().get("model name", platform.processor()), "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}
     return m
 
 

@@ -52,7 +52,7 @@ def headlines(lines):
         m = run.get("machine", {})
         without = [f"{name}=0" for name in run.get("left_out", [])]
         about = [m.get("gpu", run["device"]), *(f"{name} {m[key]}" for name, key in (("driver", "driver"), ("PyTorch", "torch")) if m.get(key)),
-                 run["date"], f"commit {run['git'][:7]}{' with changes' if run.get('dirty') else ''}", *without, *(["peers alone"] if run["peers_only"] else [])]
+                 run["date"], machine.commit(run), *without, *(["peers alone"] if run["peers_only"] else [])]
         yield f"{run['what']}: {', '.join(about)}. `{run.get('command', 'no command')}`"
 
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/parallel_errors.h"
 #include "engine/rng.h"
 #include "engine/transfer.h"
 #include "ops/kernels.h"
@@ -212,6 +213,21 @@ TEST(Params, FlatBuffersStartFromTheirNamesAndNotTheirOrder) {
     EXPECT_EQ(p->numel(), 30);
     EXPECT_EQ(get(p->find("m.a")->compute, 3), double(float(bf16(p->find("m.a")->master.as<float>()[3]))));
     EXPECT_NE(error_of([&] { p->add("c", {1}, Init::zeros(), ParamGroup::clip, true); }).find("after finalize"), std::string::npos);
+}
+
+TEST(ParallelErrors, AreThoseOfTheTasksThatFailedAndTheFirstIsThrown) {
+    for (const int n : {0, 1, 193}) {
+        std::vector<int> ran(n, 0);
+        const auto task = [&](std::int64_t i) {
+            ++ran[i];
+            if (i % 5 == 3) throw Error("task " + std::to_string(i));
+        };
+        const auto errors = errors_of_all(n, 1, task);
+        ASSERT_EQ(int(errors.size()), n);
+        for (int i = 0; i < n; ++i) EXPECT_EQ(errors[i], i % 5 == 3 ? "task " + std::to_string(i) : "");
+        EXPECT_EQ(error_of([&] { all_or_throw(n, 1, task); }), n > 3 ? "task 3" : "no error");
+        EXPECT_EQ(ran, std::vector<int>(n, 2));
+    }
 }
 
 }  // namespace

@@ -5,8 +5,7 @@
 #include <functional>
 #include <numeric>
 
-#include "engine/error.h"
-#include "engine/parallel.h"
+#include "engine/parallel_errors.h"
 
 namespace scvd {
 namespace {
@@ -17,16 +16,13 @@ void check_scores(std::span<const float> row, int query) {
 }
 
 // 0-based ranks of one query's matches, ascending. Match i of the best-first order stands behind i matches and behind
-// every other item that scores as much or more. Counting those needs no sort of the gallery. No ranks where nothing
-// matches or a score is NaN.
-std::vector<int> match_ranks(std::span<const float> row, int id, std::span<const int> gallery) {
+// every other item that scores as much or more. Counting those needs no sort of the gallery.
+std::vector<int> match_ranks(std::span<const float> row, int query, int id, std::span<const int> gallery) {
+    check_scores(row, query);
     std::vector<float> matches;
-    bool nan = false;
-    for (std::size_t g = 0; g < row.size(); ++g) {
-        nan |= std::isnan(row[g]);
+    for (std::size_t g = 0; g < row.size(); ++g)
         if (gallery[g] == id) matches.push_back(row[g]);
-    }
-    if (nan) return {};
+    ENG_CHECK(!matches.empty(), "metrics", "query ", query, " has identity ", id, ", which no gallery item has");
     std::sort(matches.begin(), matches.end(), std::greater<>());
     std::vector<int> ranks(matches.size(), 0);
     for (std::size_t g = 0; g < row.size(); ++g) {
@@ -127,14 +123,10 @@ Retrieval evaluate(std::span<const float> scores, std::span<const int> query_ids
     r.gallery = static_cast<int>(width);
     r.cmc.assign(width, 0);
     std::vector<std::vector<int>> ranks(n);
-    eng::parallel_for(static_cast<std::int64_t>(n), 16, [&](std::int64_t first, std::int64_t last) {
-        for (std::int64_t q = first; q < last; ++q) ranks[q] = match_ranks(scores.subspan(q * width, width), query_ids[q], gallery_ids);
+    eng::all_or_throw(static_cast<std::int64_t>(n), 16, [&](std::int64_t q) {
+        ranks[q] = match_ranks(scores.subspan(q * width, width), static_cast<int>(q), query_ids[q], gallery_ids);
     });
-    for (std::size_t q = 0; q < n; ++q) {  // in their order: the same sums for any number of threads
-        if (ranks[q].empty()) check_scores(scores.subspan(q * width, width), static_cast<int>(q));
-        ENG_CHECK(!ranks[q].empty(), "metrics", "query ", q, " has identity ", query_ids[q], ", which no gallery item has");
-        add_query(r, ranks[q]);
-    }
+    for (const auto& of_query : ranks) add_query(r, of_query);  // in their order: the same sums for any number of threads
     std::partial_sum(r.cmc.begin(), r.cmc.end(), r.cmc.begin());
     for (double& c : r.cmc) c /= r.queries;
     r.mAP /= r.queries;

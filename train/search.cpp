@@ -9,7 +9,7 @@
 
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
-#include "engine/parallel.h"
+#include "engine/parallel_errors.h"
 #include "engine/transfer.h"
 #include "train/checkpoint.h"
 #include "train/data/image.h"
@@ -39,14 +39,7 @@ struct Ready {
 };
 
 void drop_undecodable(std::vector<std::string>& files, bool aloud) {
-    std::vector<std::string> why(files.size());
-    eng::parallel_for(std::int64_t(files.size()), 1, [&](std::int64_t first, std::int64_t last) {
-        for (std::int64_t i = first; i < last; ++i) try {
-                load_image(files[i]);
-            } catch (const eng::Error& e) {
-                why[i] = e.what();
-            }
-    });
+    const auto why = eng::errors_of_all(std::int64_t(files.size()), 1, [&](std::int64_t i) { load_image(files[i]); });
     std::vector<std::string> good;
     for (std::size_t i = 0; i < files.size(); ++i) {
         if (why[i].empty()) good.push_back(std::move(files[i]));
@@ -96,7 +89,8 @@ ImageFeatures subset(const Index& ix, const std::vector<int>& which, eng::DType 
     const std::vector<std::int32_t> rows(which.begin(), which.end());
     const auto n = std::size_t(ix.picture_floats());
     std::vector<float> tokens(which.size() * n);
-    for (std::size_t i = 0; i < which.size(); ++i) std::memcpy(tokens.data() + i * n, ix.file.at("tokens").data + std::size_t(which[i]) * n * 4, n * 4);
+    const std::byte* all = ix.file.at("tokens").data;
+    for (std::size_t i = 0; i < which.size(); ++i) std::memcpy(tokens.data() + i * n, all + std::size_t(which[i]) * n * 4, n * 4);
     eng::Arena& a = ix.global.arena();
     return {eng::cast(eng::gather_rows(ix.global, eng::indices(a, rows)), dtype), eng::cast(eng::upload(a, {std::int64_t(which.size()) * (ix.patches + 1), ix.global.cols()}, tokens), dtype),
             int(which.size()), ix.patches};
@@ -108,16 +102,15 @@ std::string label_of(const TextItem& item, std::size_t prompt) {
 }
 
 // Pictures, weights and heat maps of the results to show.
-void fill_views(SearchPage& page, const Ready& m, const Index& ix, const TextItem& item, const TextSide& text, const std::vector<int>& shown) {
-    const ImageSide side = m.model->interaction().image_side(subset(ix, shown, m.model->params().compute_dtype()));
+void fill_views(SearchPage& page, const Ready& m, const ImageSide& shown, const TextItem& item, const TextSide& text) {
     PairList pairs;
-    for (int i = 0; i < int(shown.size()); ++i) pairs.add(i, 0);
-    const PairVectors v = m.model->interaction()(side, text, pairs, true);
+    for (int r = 0; r < int(page.results.size()); ++r) pairs.add(r, 0);
+    const PairVectors v = m.model->interaction()(shown, text, pairs, true);
     const auto maps = eng::download<float>(eng::cast(v.map, eng::DType::f32)), weights = eng::download<float>(eng::cast(v.weights, eng::DType::f32));
     const auto cells = v.map.cols();
     const Grid g = m.config.model.grid();
-    for (std::size_t r = 0; r < shown.size(); ++r) {
-        const Image picture = load_image(ix.files[shown[r]]);
+    for (std::size_t r = 0; r < page.results.size(); ++r) {
+        const Image picture = load_image(page.results[r].path);
         const int h = 256, w = std::max(1, picture.width * h / std::max(1, picture.height));
         const Image shown_picture = resize(picture, w, h);
         page.results[r].jpeg = encode_jpeg(w, h, shown_picture.rgb.data(), 88);
@@ -134,16 +127,15 @@ void fill_views(SearchPage& page, const Ready& m, const Index& ix, const TextIte
 }
 
 // How well each prompt alone fits each result: its pair score as a description of its own.
-void fill_phrase_scores(SearchPage& page, const Ready& m, const Index& ix, TextBank& bank, const TextItem& item, const std::vector<int>& shown, eng::Arena& arena) {
+void fill_phrase_scores(SearchPage& page, const Ready& m, const ImageSide& shown, TextBank& bank, const TextItem& item, eng::Arena& arena) {
     std::vector<TextItem> alone;
     for (std::size_t k = 0; k < item.prompts.size(); ++k) alone.push_back(bank.item(item.phrase[k] == -2 ? item.text : bank.prompt_text(item.prompts[k])));
     const TextSide text = m.model->interaction().text_side(m.model->encode_texts(make_text_batch(arena, bank, pointers(alone))));
-    const ImageSide side = m.model->interaction().image_side(subset(ix, shown, m.model->params().compute_dtype()));
     PairList pairs;
-    for (int r = 0; r < int(shown.size()); ++r)
+    for (int r = 0; r < int(page.results.size()); ++r)
         for (int k = 0; k < int(alone.size()); ++k) pairs.add(r, k);
-    const auto scores = m.model->pair_scores(side, text, pairs);
-    for (std::size_t r = 0; r < shown.size(); ++r)
+    const auto scores = m.model->pair_scores(shown, text, pairs);
+    for (std::size_t r = 0; r < page.results.size(); ++r)
         for (std::size_t k = 0; k < alone.size(); ++k) page.results[r].phrases[k].score = scores[r * alone.size() + k];
 }
 
@@ -203,12 +195,13 @@ SearchPage search(const SearchOptions& o) {
     const auto global = eng::download<float>(eng::cast(global_scores(features.global, eng::cast(ix.global, features.global.dtype())), eng::DType::f32));
     const std::vector<int> listed = shortlist(global, std::max(o.shortlist, o.top));
     const float lambda = o.lambda >= 0 ? o.lambda : float(m.state.lambda);
+    const auto side_of = [&](const std::vector<int>& which) { return m.model->interaction().image_side(subset(ix, which, m.model->params().compute_dtype())); };
     std::vector<float> pair(global.size(), 0), fused(global.size(), 0);
     for (std::size_t first = 0; first < listed.size(); first += kBlock) {
         const std::vector<int> part(listed.begin() + first, listed.begin() + std::min(listed.size(), first + kBlock));
         PairList pairs;
         for (int i = 0; i < int(part.size()); ++i) pairs.add(i, 0);
-        const auto s = m.model->pair_scores(m.model->interaction().image_side(subset(ix, part, m.model->params().compute_dtype())), text, pairs);
+        const auto s = m.model->pair_scores(side_of(part), text, pairs);
         for (std::size_t i = 0; i < part.size(); ++i) pair[part[i]] = s[i], fused[part[i]] = lambda * global[part[i]] + (1 - lambda) * s[i];
     }
     std::vector<int> shown = listed;
@@ -224,8 +217,9 @@ SearchPage search(const SearchOptions& o) {
         page.results.push_back(std::move(r));
     }
     page.note = fmt::format("{} pictures, best {} of the global stage re-scored by the pair stage, lambda {:.2f}", ix.files.size(), listed.size(), lambda);
-    fill_views(page, m, ix, item, text, shown);
-    fill_phrase_scores(page, m, ix, bank, item, shown, arena);
+    const ImageSide side = side_of(shown);
+    fill_views(page, m, side, item, text);
+    fill_phrase_scores(page, m, side, bank, item, arena);
     return page;
 }
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "engine/parallel.h"
+#include "engine/parallel_errors.h"
 #include "engine/transfer.h"
 #include "train/data/image.h"
 #include "train/data/resize.h"
@@ -75,16 +75,7 @@ std::unique_ptr<Pictures> pictures_of(const Config& c, const Split& s) {
 
 eng::Tensor read_pictures(eng::Arena& arena, Pictures& pictures, int first, int n, int height, int width) {
     std::vector<std::uint8_t> pixels(std::size_t(n) * pictures.bytes());
-    std::vector<std::string> errors(n);  // an exception must not leave a parallel region
-    eng::parallel_for(n, 1, [&](std::int64_t b, std::int64_t e) {
-        for (std::int64_t i = b; i < e; ++i) try {
-                pictures.read(first + int(i), pixels.data() + std::size_t(i) * pictures.bytes());
-            } catch (const std::exception& error) {
-                errors[i] = error.what();
-            }
-    });
-    for (const auto& e : errors)
-        if (!e.empty()) throw eng::Error(e);
+    eng::all_or_throw(n, 1, [&](std::int64_t i) { pictures.read(first + int(i), pixels.data() + std::size_t(i) * pictures.bytes()); });
     return eng::upload(arena, {n, height, width, 3}, pixels);
 }
 
