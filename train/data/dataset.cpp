@@ -7,7 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/io/file.h"
-#include "engine/parallel.h"
+#include "engine/parallel_errors.h"
 #include "train/config.h"
 #include "train/data/image.h"
 #include "train/data/layout.h"
@@ -142,17 +142,12 @@ Candidate parse_record(const json& r, std::string where, const Layout& layout, c
     return c;
 }
 
-void check_picture(Candidate& c, OnBad on_bad) {
-    try {
-        const eng::MappedFile file(c.record.path);
-        if (on_bad == OnBad::skip)
-            decode_image(file.bytes(), c.record.path);
-        else
-            check_whole(file.bytes(), c.record.path);
-    } catch (const eng::Error& e) {
-        const std::string reason = e.what();  // "image: PATH: the picture is cut short: ..."
-        c.problem = "data: " + c.where + reason.substr(reason.find(':'));
-    }
+void check_picture(const std::string& path, OnBad on_bad) {
+    const eng::MappedFile file(path);
+    if (on_bad == OnBad::skip)
+        decode_image(file.bytes(), path);
+    else
+        check_whole(file.bytes(), path);
 }
 
 // Retrieval results mean nothing when the test has been seen in training, so a leak is as bad as a missing picture.
@@ -236,10 +231,12 @@ void read_records(const Layout& layout, const Layout::File& from, OnBad on_bad, 
 }
 
 void check_pictures(std::vector<Candidate>& candidates, OnBad on_bad) {
-    eng::parallel_for(static_cast<int64_t>(candidates.size()), 16, [&](int64_t begin, int64_t end) {
-        for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-            if (candidates[i].problem.empty()) check_picture(candidates[i], on_bad);
+    const auto errors = eng::errors_of_all(static_cast<int64_t>(candidates.size()), 16, [&](int64_t i) {
+        const Candidate& c = candidates[static_cast<size_t>(i)];
+        if (c.problem.empty()) check_picture(c.record.path, on_bad);
     });
+    for (size_t i = 0; i < errors.size(); ++i)  // "image: PATH: the picture is cut short: ..."
+        if (!errors[i].empty()) candidates[i].problem = "data: " + candidates[i].where + ": " + errors[i].substr(errors[i].find(' ') + 1);
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 #include <set>
 #include <sstream>
 
-#include "engine/error.h"
 #include "engine/io/file.h"
+#include "engine/parallel_errors.h"
 #include "engine/rng.h"
 #include "train/data/dataset.h"
 #include "train/data/image.h"
@@ -114,7 +114,6 @@ Collected collect(const std::vector<Row>& rows, const fs::path& images, const Re
         const auto [at, fresh] = record_of.emplace(r.image, int(c.records.size()));
         if (fresh) {
             const fs::path from = images / r.image;
-            load_image(from);  // errors name the file
             const std::string name = std::to_string(at->second) + from.extension().string();
             c.copies.push_back({from, name});
             c.records.push_back({{"id", person}, {"img_path", name}, {"captions", Json::array()}, {"split", split}});
@@ -167,6 +166,7 @@ RecordsReport import_records(const RecordsOptions& o) {
     ENG_CHECK(!rows.empty(), "data", o.source, " holds no captions");
     const Collected c = collect(rows, !o.images.empty() ? fs::path(o.images) : folder ? source : source.parent_path(), o);
     ENG_CHECK(!fs::exists(o.out), "data", o.out, " is already there");
+    eng::all_or_throw(std::int64_t(c.copies.size()), 16, [&](std::int64_t i) { load_image(c.copies[std::size_t(i)].first); });  // errors name the file
     // Everything was looked at; the folder gets its name when it is whole.
     const fs::path half = o.out + ".part";
     try {
