@@ -7,7 +7,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath -m "${BUILD:-build}") python=$(command -v "${PYTHON:-python3}")
-[ -x "$build/scvd_emulated" ] || { echo "gpu_rehearsal: no $build/scvd_emulated; build the target gpu_rehearsal, or name another folder with BUILD=" >&2; exit 2; }
+needed=(scvd_emulated)
+[ "$*" = training ] || needed+=(libscvd_bench_emulated.so bench_all_pairs_emulated)
+for f in "${needed[@]}"; do
+    [ -x "$build/$f" ] || { echo "gpu_rehearsal: no $build/$f; build the target gpu_rehearsal, or name another folder with BUILD=" >&2; exit 2; }
+done
 pack=$(mktemp -d)
 trap 'rm -rf "$pack"' EXIT
 mkdir "$pack/bin" "$pack/tools" "$pack/bench"
