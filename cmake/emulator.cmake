@@ -38,8 +38,16 @@ set(cuemu_cudnn ${CUDNN_SRC})
 list(REMOVE_ITEM cuemu_cudnn ops/cuda/cudnn/attention.cpp ops/cuda/cudnn/attention_none.cpp)
 list(APPEND cuemu_cudnn ops/cuda/cudnn/attention_none.cpp)  # its graphs have no twin here
 
+find_path(NCCL_HEADERS nccl.h HINTS ${CUDA_HEADERS})
 foreach(b plain asan check)
-  add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp engine/graph_cuda.cpp engine/comm/nccl_none.cpp)
+  set(cuemu_${b}_comm engine/comm/nccl_none.cpp)
+endforeach()
+if(NCCL_HEADERS)
+  set(cuemu_plain_comm engine/comm/nccl_cuda.cpp)
+endif()
+
+foreach(b plain asan check)
+  add_library(cuemu_${b} OBJECT ${CUEMU_SRC} engine/device_cuda.cpp engine/graph_cuda.cpp)
   target_compile_definitions(cuemu_${b} PRIVATE SCVD_EMULATED)
   target_include_directories(cuemu_${b} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
   target_include_directories(cuemu_${b} SYSTEM PUBLIC ${CUDA_HEADERS})
@@ -54,7 +62,7 @@ foreach(b plain asan check)
   target_compile_options(cuemu_memory_${b} PRIVATE ${cuemu_${b}_all} -g1 -Wall -Wextra -Werror)
 
   emulated_objects(ops_cuda_emulated_${b} SOURCES ${CUDA_SRC} FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
-  target_sources(ops_cuda_emulated_${b} PRIVATE ${cuemu_cudnn})
+  target_sources(ops_cuda_emulated_${b} PRIVATE ${cuemu_cudnn} ${cuemu_${b}_comm})
   target_include_directories(ops_cuda_emulated_${b} SYSTEM PRIVATE ${CUDNN_INCLUDE})
 
   foreach(t conformance clean bugs)
@@ -100,6 +108,18 @@ if(CUDNN_INCLUDE)
   add_test(NAME test_parity_through_cudnn COMMAND test_parity_plain --gtest_filter=*conv2d*:*batch_norm*:BatchNorm*)
   set_tests_properties(test_parity_through_cudnn PROPERTIES ENVIRONMENT
     "SCVD_TEST_CONV=cudnn;SCVD_CUDNN=$<TARGET_FILE:cudnn_twin>;OMP_WAIT_POLICY=passive")
+endif()
+
+# NCCL's transport, with a stand-in for the library that works between processes. Runs of several ranks are in cmake/rehearsal.cmake.
+if(NCCL_HEADERS)
+  add_library(nccl_twin SHARED tests/nccl_twin.cpp)
+  target_link_libraries(nccl_twin PRIVATE options)
+  target_include_directories(nccl_twin SYSTEM PRIVATE ${NCCL_HEADERS} ${CUDA_HEADERS})
+  add_executable(test_cuda_comm_plain tests/test_cuda_comm.cpp)
+  target_link_libraries(test_cuda_comm_plain PRIVATE cases ops_cuda_emulated_plain cuemu_memory_plain cuemu_plain GTest::gtest_main)
+  set_target_properties(test_cuda_comm_plain PROPERTIES ENABLE_EXPORTS ON)
+  add_test(NAME test_cuda_comm COMMAND test_cuda_comm_plain)
+  set_tests_properties(test_cuda_comm PROPERTIES ENVIRONMENT "SCVD_NCCL=$<TARGET_FILE:nccl_twin>")
 endif()
 
 # Each program under a random schedule, without instrumentation also in order; scripts/nightly.sh runs twenty of them. What the

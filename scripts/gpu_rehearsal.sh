@@ -16,7 +16,7 @@ pack=$(mktemp -d)
 trap 'rm -rf "$pack"' EXIT
 mkdir "$pack/bin" "$pack/tools" "$pack/bench"
 for t in conformance clean; do ln -s "$build/cuemu_${t}_plain" "$pack/bin/gpu_$t"; done
-for t in parity gemm attention ladder cuda_memory cuda_graph cuda_train; do ln -s "$build/test_${t}_plain" "$pack/bin/gpu_test_$t"; done
+for t in parity gemm attention ladder cuda_memory cuda_graph cuda_train cuda_comm; do ln -s "$build/test_${t}_plain" "$pack/bin/gpu_test_$t"; done
 for t in scvd bench_all_pairs; do ln -s "$build/${t}_emulated" "$pack/bin/$t"; done
 ln -s "$build/libscvd_bench_emulated.so" "$pack/bin/libscvd_bench.so"
 cp bench/*.py bench/goals.json "$pack/bench/"
@@ -29,7 +29,7 @@ case "$*" in *clocks*) echo "0, 0" ;; *name*) echo "emulated, not a GPU" ;; *) e
 END
 printf '#!/bin/sh\nSCVD_REHEARSAL_LIBRARY=%q PYTHONPATH=%q exec %q "$@"\n' "$build/libscvd_bench_emulated.so" "$PWD/tests/rehearsal" "$python" >"$pack/tools/python3"
 chmod +x "$pack"/tools/*
-export PATH=$pack/tools:$PATH SCVD_CUDNN=$build/libcudnn_twin.so CUEMU_ASYNC=eager OMP_WAIT_POLICY=passive
+export PATH=$pack/tools:$PATH SCVD_CUDNN=$build/libcudnn_twin.so SCVD_NCCL=$build/libnccl_twin.so CUEMU_ASYNC=eager OMP_WAIT_POLICY=passive
 export SUITE_TRAIN="--stop-after 2 --train.batch 4" SUITE_KERNELS="--size tiny --batches 4 --samples 1"
 export SUITE_STEP="--preset demo --batches 4 --samples 1" SUITE_PAIRS="demo bf16 cuda 5 6 4 3"
 export SUITE_SECONDS=7200 LIMIT_TESTS=1800 LIMIT_KERNELS=1800 LIMIT_STEP=1800 LIMIT_PAIRS=1800  # an emulator takes its time

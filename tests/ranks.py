@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Several processes on one host through gloo: the results of one, and the faults that runs of many meet.
+"""Several processes on one host: the results of one, and the faults that runs of many meet.
 
-usage: ranks.py SCVD [--full]        --full: twenty kills instead of four, and every world size
+usage: ranks.py SCVD [--full]        through gloo; --full: twenty kills instead of four, and every world size
+       ranks.py SCVD_EMULATED --nccl LIBRARY        a GPU each, both emulated: GPUs by tests/cuemu, NCCL by LIBRARY (tests/nccl_twin.cpp)
 """
 import json
 import os
@@ -16,12 +17,16 @@ import time
 
 SCVD = os.path.abspath(sys.argv[1])
 FULL = "--full" in sys.argv
+NCCL = os.path.abspath(sys.argv[3]) if sys.argv[2:3] == ["--nccl"] else None
 WORK = tempfile.mkdtemp(prefix="scvd-ranks-")
 MODEL = ("--image.height 48 --image.width 24 --image.patch 8 --image.stride 8 --image.dim 32 --image.layers 2 --image.heads 1 --text.dim 32 --text.layers 2 "
          "--text.heads 1 --model.embed 32 --loss.pairs hard:4 --train.batch 14 --train.lr 1e-3 --train.head_lr 1e-3 --train.log_every 1 "
          "--train.eval_every 4 --train.epochs 4 --train.bucket_mb 1 --train.ema 0.9").split()
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_"))}
 ENV.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+if NCCL:
+    ENV.update(SCVD_NCCL=NCCL, TMPDIR=WORK, CUEMU_DEVICES="3", CUEMU_THREADS="1")
+    MODEL += "--device cuda --train.epochs 1 --train.eval_every 1".split()
 
 
 def path(name):
@@ -88,6 +93,42 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def same_as_one_gpu():
+    """What is missing between two streams shows when each works as late as it may."""
+    run(train_command("one"))
+    one = losses("one")
+    check(len(one) == 7, "%d losses" % len(one))
+    for n, more, order in ((2, [], "lazy"), (3, ["--train.shard_optimizer", "true"], "eager")):
+        launch(n, "of%d%s" % (n, order), more, env={"CUEMU_ASYNC": order})
+        worst = max(abs(a - b) / a for a, b in zip(one, losses("of%d%s" % (n, order))))
+        check(worst < 1e-5, "%d GPUs, %s streams: losses off by %g" % (n, order, worst))
+        check(validation("of%d%s" % (n, order))["fused"] == validation("one")["fused"], "%d GPUs: another validation" % n)
+        print("%d GPUs, %s streams: 7 losses within %.1e of one GPU, the same validation" % (n, order, worst))
+
+
+def lost_gpu(sent, sentence, timeout, most):
+    """One of two ranks gets a signal in the midst of a long run; the other ends with a sentence, and both within `most` seconds."""
+    p = start(["launch", "-n", "2", "--"] + train_command(sent.name, ["--train.epochs", "400", "--comm-timeout", str(timeout)]))
+    while not os.path.exists(os.path.join(path(sent.name), "last.safetensors")) and p.poll() is None:
+        time.sleep(0.01)
+    os.kill(children(p.pid)[1], sent)
+    began = time.time()
+    text = p.communicate(timeout=90)[0]
+    seconds = time.time() - began
+    check(p.returncode, text)
+    has(text, "rank 0 of 2 gave up in a collective on the GPU", sentence, "end all ranks and start again with --resume")
+    check(seconds < most, "%s: it took %.1f s\n%s" % (sent.name, seconds, text))
+    print("rank 1 gets %s: rank 0 says so, and both have ended after %.1f s" % (sent.name, seconds))
+
+
+def no_nccl_on_one():
+    port = free_port()
+    first, other = together([(train_command("x"), {**env_of(0, 2, port), "LOCAL_WORLD_SIZE": "2"}), (train_command("x"), {**env_of(1, 2, port), "SCVD_NCCL": "/nowhere/libnccl.so.2"})])
+    has(other, "several GPUs need NVIDIA's NCCL, and it cannot be loaded: /nowhere/libnccl.so.2")
+    has(first, "rank 0 of 2 gave up in setting up NCCL", "rank 1 has ended with: nccl: several GPUs need")
+    print("a rank without NCCL: the other does not wait for it")
 
 
 def same_as_one_process():
@@ -213,7 +254,7 @@ def full_disk():
         print("a full disk: not tried, mounting a small file system needs more rights than this")
         return
     try:
-        text = launch(2, "small/run", code=1)
+        text = launch(2, "small/run", ["--train.epochs", "4"], code=1)
         has(text, "No space left on device", "[1] scvd: comm: rank 1 of 2 gave up", "rank 0 has ended with: ")
         check(not any(n.endswith(".safetensors") for n in os.listdir(path("small/run"))), "something half-written: %s" % os.listdir(path("small/run")))
         print("a disk that is full on rank 0: both ranks say so, nothing half-written is left")
@@ -223,12 +264,18 @@ def full_disk():
 
 try:
     run(["synth", "--out", path("set"), "--train", "24", "--val", "8", "--test", "12", "--train-images", "2", "--width", "32", "--height", "64"])
-    same_as_one_process()
-    killed(20 if FULL else 3)
-    restarted()
-    stopped()
-    interrupted()
-    disagreeing()
+    if NCCL:
+        same_as_one_gpu()
+        no_nccl_on_one()
+        lost_gpu(signal.SIGKILL, "rank 1 has ended without a word", timeout=60, most=30)
+        lost_gpu(signal.SIGSTOP, "rank 1 has given no sign of life for", timeout=4, most=40)
+    else:
+        same_as_one_process()
+        killed(20 if FULL else 3)
+        restarted()
+        stopped()
+        interrupted()
+        disagreeing()
     full_disk()
     print("ranks.py: all passed")
 finally:

@@ -20,6 +20,15 @@ std::string difference(const std::string& a, const std::string& b) {
     }
 }
 
+std::unique_ptr<eng::Comm> comm_of(const std::shared_ptr<eng::Rendezvous>& group) {
+    try {
+        return eng::make_comm(group);
+    } catch (const std::exception& e) {  // the others may be waiting for this rank
+        if (group) group->failed(e.what());
+        throw;
+    }
+}
+
 }  // namespace
 
 void World::agree(const std::string& what, const std::string& text) {
@@ -42,7 +51,7 @@ void World::agree(const std::string& what, const std::string& text) {
 void in_world(double timeout, const std::function<void(World&)>& f) {
     const auto group = eng::join_group(timeout);
     if (group) eng::default_gpu = group->self().local_rank;
-    World world(eng::make_comm(group), group);
+    World world(comm_of(group), group);
     try {
         f(world);
     } catch (const std::exception& e) {

@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <numeric>
 #include <thread>
@@ -25,11 +28,13 @@ struct Library {
 #define DECLARE(name) decltype(&nccl##name) name;
     NCCL_FUNCTIONS(DECLARE)
     Library() {
-        void* so = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
-        ENG_CHECK(so, "nccl", "libnccl.so.2 cannot be loaded (", dlerror(), "); training on several GPUs needs NVIDIA's NCCL");
+        const char* named = std::getenv("SCVD_NCCL");
+        const char* file = named ? named : "libnccl.so.2";
+        void* so = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+        ENG_CHECK(so, "nccl", "several GPUs need NVIDIA's NCCL, and it cannot be loaded: ", dlerror(), " (where it is elsewhere, SCVD_NCCL names the file)");
 #define LOAD(name)                                                         \
     name = reinterpret_cast<decltype(name)>(dlsym(so, "nccl" #name));      \
-    ENG_CHECK(name, "nccl", "libnccl.so.2 has no nccl" #name "; it is too old");
+    ENG_CHECK(name, "nccl", file, " has no function nccl" #name "; it is too old");
         NCCL_FUNCTIONS(LOAD)
     }
 };
@@ -77,18 +82,25 @@ public:
         }
         const std::string bytes = group.get("nccl/" + name);
         std::copy_n(bytes.begin(), std::min(bytes.size(), sizeof id.internal), id.internal);
-        NCCL_CHECK(CommInitRank(&comm_, group.self().size, id, group.self().rank));
+        pending_.push_back({nullptr, Clock::now()});
+        watchdog_ = std::jthread([this, device = device_of_thread()](std::stop_token stop) { watch(stop, device); });
+        struct Listening {
+            Rendezvous& group;
+            ~Listening() { group.on_loss(nullptr); }
+        } listening{group};
+        group.on_loss([this] { abort(); });
+        ncclComm_t comm = nullptr;
+        NCCL_CHECK(CommInitRank(&comm, group.self().size, id, group.self().rank));
         if (beside) CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
         CUDA_CHECK(cudaEventCreateWithFlags(&order_, cudaEventDisableTiming));
-        watchdog_ = std::thread([this, device = device_of_thread()] { watch(device); });
+        std::lock_guard lock(mutex_);
+        comm_ = comm;
+        pending_.pop_front();
     }
     ~Nccl() override {
-        {
-            std::lock_guard lock(mutex_);
-            stop_ = true;
-        }
-        watchdog_.join();
-        cudaStreamSynchronize(stream_);
+        // While an error ends this rank, others may never come to what is enqueued: it is given up instead of waited for.
+        if (std::uncaught_exceptions() == 0) cudaStreamSynchronize(stream_);
+        watchdog_ = {};
         nccl().CommAbort(comm_);  // frees without waiting for ranks that may be gone
     }
     int rank() const override { return group_.self().rank; }
@@ -134,11 +146,13 @@ public:
     bool enqueues() const override { return true; }
     void begin() override { follow(stream_, cuda::stream()); }
     void join() override { follow(cuda::stream(), stream_); }
+    void abort() override { lost_ = true; }
 
 private:
+    using Clock = std::chrono::steady_clock;
     struct Pending {
-        cudaEvent_t done;
-        std::chrono::steady_clock::time_point since;
+        cudaEvent_t done;  // null: the communicator, which waits for all ranks too
+        Clock::time_point since;
     };
     static int device_of_thread() {
         int d = 0;
@@ -151,45 +165,48 @@ private:
         CUDA_CHECK(cudaStreamWaitEvent(later, order_, 0));
     }
     void enqueued() {
-        Pending p{nullptr, std::chrono::steady_clock::now()};
+        Pending p{nullptr, Clock::now()};
         CUDA_CHECK(cudaEventCreateWithFlags(&p.done, cudaEventDisableTiming));
         CUDA_CHECK(cudaEventRecord(p.done, stream_));
         std::lock_guard lock(mutex_);
         pending_.push_back(p);
     }
     // A rank that is gone leaves the others' kernels spinning for ever and the host inside the driver: the process ends from here.
-    void watch(int device) {
+    void watch(std::stop_token stop, int device) {
         cudaSetDevice(device);
-        while (true) {
+        while (!stop.stop_requested()) {
             std::this_thread::sleep_for(std::chrono::milliseconds(100));
-            ncclResult_t error = ncclSuccess;
-            nccl().CommGetAsyncError(comm_, &error);
             std::lock_guard lock(mutex_);
-            while (!pending_.empty() && cudaEventQuery(pending_.front().done) == cudaSuccess) {
+            ncclResult_t error = ncclSuccess;
+            if (comm_) nccl().CommGetAsyncError(comm_, &error);
+            while (!pending_.empty() && pending_.front().done && cudaEventQuery(pending_.front().done) == cudaSuccess) {
                 cudaEventDestroy(pending_.front().done);
                 pending_.pop_front();
             }
-            if (stop_) return;
-            const bool late = !pending_.empty() && std::chrono::steady_clock::now() - pending_.front().since > std::chrono::duration<double>(group_.timeout());
+            // What a lost rank had sent may still arrive.
+            const std::chrono::duration<double> patience(lost_ ? std::min(kLastBytes, group_.timeout()) : group_.timeout());
+            const bool late = !pending_.empty() && Clock::now() - pending_.front().since > patience;
             if (late || (error != ncclSuccess && error != ncclInProgress)) end(nccl().GetErrorString(error));
         }
     }
     [[noreturn]] void end(const std::string& otherwise) {
-        const std::string text = "comm: rank " + std::to_string(rank()) + " of " + std::to_string(size()) + " gave up in a collective on the GPU " +
-                                 (beside_ ? "(gradients)" : "(features and losses)") + ": " + group_.reason(otherwise) + "; end all ranks and start again with --resume";
+        const std::string text = "comm: rank " + std::to_string(rank()) + " of " + std::to_string(size()) + " gave up in " + (comm_ ? "a collective on the GPU" : "setting up NCCL") +
+                                 (beside_ ? " (gradients)" : " (features and losses)") + ": " + group_.reason(otherwise) + "; end all ranks and start again with --resume";
         std::fprintf(stderr, "scvd: %s\n", text.c_str());
         group_.failed(text);
         _exit(1);
     }
 
+    static constexpr double kLastBytes = 1;  // seconds
     Rendezvous& group_;
     cudaStream_t stream_;
-    bool beside_, stop_ = false;
+    bool beside_;
+    std::atomic<bool> lost_ = false;
     ncclComm_t comm_ = nullptr;
     cudaEvent_t order_ = nullptr;
-    std::mutex mutex_;
+    std::mutex mutex_;  // over comm_ and pending_, which the watchdog reads
     std::deque<Pending> pending_;
-    std::thread watchdog_;
+    std::jthread watchdog_;  // last: ends before what it reads does
 };
 
 }  // namespace

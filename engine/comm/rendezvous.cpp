@@ -107,8 +107,13 @@ void Rendezvous::doing(int channel, const std::string& what) {
     client_->doing[channel] = what;
 }
 void Rendezvous::on_loss(std::function<void()> f) {
-    std::lock_guard lock(client_->calling);
-    client_->on_loss = std::move(f);
+    Client& c = *client_;
+    std::lock_guard lock(c.calling);
+    c.on_loss = std::move(f);
+    std::unique_lock reading(c.mutex);
+    const bool lost = !c.lost.empty();
+    reading.unlock();
+    if (lost && c.on_loss) c.on_loss();
 }
 
 std::string Rendezvous::reason(const std::string& otherwise) {

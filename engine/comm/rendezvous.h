@@ -27,7 +27,7 @@ public:
     std::string get(const std::string& key);  // waits until somebody has set it
     // What this rank waits in on channel 0 or 1, "" when it waits for nobody; goes out with its signs of life.
     void doing(int channel, const std::string& what);
-    // Called once, from another thread, when a rank is lost. Null: nobody wants to know any more.
+    // Called when a rank is lost, from another thread, or at once where one is already. Null: nobody wants to know any more.
     void on_loss(std::function<void()>);
     // Why a collective failed: who is lost and how, or who is silent or behind; else `otherwise`.
     std::string reason(const std::string& otherwise);

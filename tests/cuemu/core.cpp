@@ -26,6 +26,7 @@ Options& options() {
         if (env("CUEMU_ASYNC") == "random") o.async = Options::Async::random;
         if (auto s = env("CUEMU_SEED"); !s.empty()) o.seed = strtoull(s.c_str(), nullptr, 0);
         if (auto s = env("CUEMU_THREADS"); !s.empty()) o.os_threads = unsigned(atoi(s.c_str()));
+        if (auto s = env("CUEMU_DEVICES"); !s.empty()) o.devices = unsigned(atoi(s.c_str()));
         o.skip = env("CUEMU_SKIP");
         if (auto s = env("CUEMU_PREEMPT"); !s.empty()) o.preempt = unsigned(atoi(s.c_str()));
         return o;

@@ -51,6 +51,7 @@ struct Options {
     enum class Async { eager, lazy, random } async = Async::lazy;
     uint64_t seed = 1;        // random fiber order, block order, async landing
     unsigned os_threads = 0;  // 0: all cores
+    unsigned devices = 1;     // as many GPUs as the runtime says there are; all work alike
     unsigned preempt = 0;     // check build: switch fibers at about 1 in N memory accesses
     bool strict = true;       // different call sites of one barrier or warp operation are an error
     std::string skip;         // "file.cu:12": act as if the barrier or wait there were missing

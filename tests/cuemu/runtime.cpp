@@ -16,6 +16,8 @@ namespace {
 using cuemu::fault;
 using cuemu::kPoison;
 
+thread_local int device = 0;  // that this host thread has chosen; they differ in name alone
+
 // Device memory starts as NaNs, so a kernel that reads what nobody wrote is noticed.
 //   ASan build:  one malloc each; ASan's redzones and quarantine find bad accesses.
 //   check build: check.cpp's allocator and per-access tests.
@@ -109,10 +111,24 @@ cudaError_t cudaFree(void* p) {
 }
 
 cudaError_t cudaGetDeviceCount(int* n) {
-    *n = 1;
+    *n = int(cuemu::options().devices);
     return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaSetDevice(int d) {
+    if (d < 0 || d >= int(cuemu::options().devices)) return cudaErrorInvalidDevice;
+    device = d;
+    return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* d) {
+    *d = device;
+    return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) {
+    *p = {};
+    strcpy(p->name, "emulated");
+    p->uuid.bytes[0] = char(d);
+    return cudaSuccess;
+}
 cudaError_t cudaMallocHost(void** p, size_t n) {
     *p = malloc(n);
     return *p ? cudaSuccess : cudaErrorMemoryAllocation;

@@ -6,6 +6,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -24,8 +25,9 @@ struct Stream {
     std::shared_ptr<Graph> recording;  // null: it works
 };
 struct Record {  // of an event: done when the stream gets there
+    explicit Record(Stream* s) : stream(s) {}
     Stream* stream;
-    bool done = false;
+    std::atomic<bool> done = false;  // asked for without the lock, which a host function may hold for long
 };
 struct Event {
     std::shared_ptr<Record> last;
@@ -106,7 +108,7 @@ cudaError_t cudaMemsetAsync(void* dst, int value, size_t n, cudaStream_t s) {
     return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
-    const auto r = std::make_shared<Record>(Record{of(s)});
+    const auto r = std::make_shared<Record>(of(s));
     of(e)->last = r;
     put(s, [r] { r->done = true; });
     return cudaSuccess;
@@ -114,6 +116,18 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned) {
     if (of(s)->recording) return cudaErrorStreamCaptureIsolation;
     if (const auto r = of(e)->last) put(s, [r] { finish(*r); });
+    return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t e) {
+    const auto r = of(e)->last;
+    return r && !r->done ? cudaErrorNotReady : cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t e) {
+    delete of(e);
+    return cudaSuccess;
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void* data) {
+    put(s, [=] { f(data); });
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e) {
