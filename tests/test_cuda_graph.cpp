@@ -105,8 +105,7 @@ TEST(ScvdGraph, BatchesOfADataSetAreReplayedWithTheSameBits) {
     if (const char* vocabulary = std::getenv("SCVD_BPE")) bpe = vocabulary;
     const Dataset data = load_dataset(folder / "set");
     TextBank bank(c, bpe);
-    std::vector<TextItem> items;
-    for (const auto& p : data.train.pairs) items.push_back(bank.item(data.train.images[p.image].captions[p.caption]));
+    const std::vector<TextItem> items = items_of(bank, data.train);
     Pictures pictures(paths_of(data.train), 48, 24, 16);
     Loader loader(c, data.train, pictures, items, 0);
     eng::default_device = eng::Device::cuda;

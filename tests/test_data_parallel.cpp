@@ -180,8 +180,7 @@ TEST(Loader, SplitsEveryEpochExactly) {
     c.data.erase = 0.5f;
     const Dataset d = load_dataset(f / "set");
     TextBank bank(c, "");
-    std::vector<TextItem> items;
-    for (const auto& p : d.train.pairs) items.push_back(bank.item(d.train.images[p.image].captions[p.caption]));
+    const std::vector<TextItem> items = items_of(bank, d.train);
     Pictures pictures(paths_of(d.train), 48, 24, 16);
     const auto stream = [&](int size) {
         std::vector<std::unique_ptr<Loader>> loaders;
@@ -335,7 +334,7 @@ TEST(Evaluation, OverRanksIsTheSameToTheLastBit) {
         Scvd model(c.model, arena, 1);
         Pictures pictures(paths_of(d.test), 48, 24, 16);
         TextBank bank(c, "");
-        return score_split(model, c, d.test, pictures, bank, shortlist, true, comm);
+        return score_split(model, c, d.test, items_of(bank, d.test), bank, pictures, shortlist, true, comm);
     };
     eng::set_num_threads(1);
     for (const int shortlist : {0, 7}) {

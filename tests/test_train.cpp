@@ -65,7 +65,7 @@ protected:
         const Dataset d = load_dataset(*folder / set);
         Pictures pictures(paths_of(d.test), c.model.image.height, c.model.image.width, 0);
         TextBank bank(c, "");
-        const Scores s = score_split(model, c, d.test, pictures, bank, shortlist);
+        const Scores s = score_split(model, c, d.test, items_of(bank, d.test), bank, pictures, shortlist);
         return report(s, "test", d.test.identities, 0.5f);
     }
     static inline TempFolder* folder = nullptr;
@@ -156,8 +156,7 @@ TEST(Loader, SameBatchesForAnyNumberOfWorkers) {
         c.data.erase = 0.5f;
         const Dataset d = load_dataset(f / "set");
         TextBank bank(c, "");
-        std::vector<TextItem> items;
-        for (const auto& p : d.train.pairs) items.push_back(bank.item(d.train.images[p.image].captions[p.caption]));
+        const std::vector<TextItem> items = items_of(bank, d.train);
         Pictures pictures(paths_of(d.train), 48, 24, 16);
         Loader loader(c, d.train, pictures, items, 3);
         std::vector<std::vector<std::uint8_t>> pixels;

@@ -22,7 +22,7 @@ std::string evaluate_checkpoint(const EvalOptions& o, World& world) {
     const auto pictures = pictures_of(c, split);
     if (world.first()) world.comm().barrier();
     TextBank bank(c, o.bpe);
-    const Scores s = score_split(model, c, split, *pictures, bank, c.eval.shortlist, true, world.comm());
+    const Scores s = score_split(model, c, split, items_of(bank, split), bank, *pictures, c.eval.shortlist, true, world.comm());
     if (!world.first()) return "";
     auto r = report(s, o.split, split.identities, o.lambda >= 0 ? o.lambda : float(state.lambda));
     r["train_seconds"] = state.seconds;

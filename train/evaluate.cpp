@@ -98,23 +98,21 @@ std::vector<float> transposed(const std::vector<float>& m, int rows, int cols) {
 
 }  // namespace
 
-Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictures& pictures, TextBank& bank, int shortlist, bool pair) {
+Scores score_split(const Scvd& model, const Config& c, const Split& split, const std::vector<TextItem>& items, const TextBank& bank, Pictures& pictures, int shortlist, bool pair) {
     eng::Comm alone;
-    return score_split(model, c, split, pictures, bank, shortlist, pair, alone);
+    return score_split(model, c, split, items, bank, pictures, shortlist, pair, alone);
 }
 
-Scores score_split(const Scvd& model, const Config& c, const Split& split, Pictures& pictures, TextBank& bank, int shortlist, bool pair, eng::Comm& comm) {
+Scores score_split(const Scvd& model, const Config& c, const Split& split, const std::vector<TextItem>& items, const TextBank& bank, Pictures& pictures, int shortlist, bool pair,
+                   eng::Comm& comm) {
     eng::Recording off(nullptr);
     eng::Arena arena;
     Scores s;
-    std::vector<TextItem> items;
-    for (const auto& p : split.pairs) {
-        items.push_back(bank.item(split.images[p.image].captions[p.caption]));
-        s.query_ids.push_back(split.images[p.image].id);
-    }
+    for (const auto& p : split.pairs) s.query_ids.push_back(split.images[p.image].id);
     for (const Record& r : split.images) s.gallery_ids.push_back(r.id);
     s.queries = int(items.size()), s.gallery = int(split.images.size());
     ENG_CHECK(s.queries > 0, "evaluate", "split ", split.name, " has no captions");
+    ENG_CHECK(items.size() == split.pairs.size(), "evaluate", items.size(), " texts for the ", split.pairs.size(), " captions of split ", split.name);
     s.global.resize(std::size_t(s.queries) * s.gallery);
     const eng::Share own = eng::share_of(blocks_of(s.gallery, kImageBlock), comm.rank(), comm.size());
     const auto images = encode_gallery(model, c, arena, pictures, own);

@@ -61,7 +61,7 @@ public:
         if (world.first()) open_pictures();
         world.comm().barrier();  // the others find the folder and the picture cache made
         if (!world.first()) open_pictures();
-        for (const auto& p : data_.train.pairs) items_.push_back(bank_.item(data_.train.images[p.image].captions[p.caption]));
+        items_ = items_of(bank_, data_.train), val_items_ = items_of(bank_, data_.val);
         model_ = std::make_unique<Scvd>(config_.model, weights_, config_.train.seed);
         if (!o.init.empty()) say(describe(load_weights(o.init, *model_).report));
         const auto& t = config_.train;
@@ -200,7 +200,7 @@ private:
 
     // The table of the validation split; keeps the weights if they are the best so far.
     std::string validate(std::int64_t epoch) {
-        const Scores s = score_split(*model_, config_, data_.val, *val_pictures_, bank_, config_.eval.shortlist, true, world_.comm());
+        const Scores s = score_split(*model_, config_, data_.val, val_items_, bank_, *val_pictures_, config_.eval.shortlist, true, world_.comm());
         const float lambda = config_.eval.lambda >= 0 ? config_.eval.lambda : choose_lambda(s);
         auto r = report(s, "val", data_.val.identities, lambda);
         const auto& best_stage = r["t2i"].contains("fused") ? r["t2i"]["fused"] : r["t2i"]["global"];
@@ -225,7 +225,7 @@ private:
     TextBank bank_;
     eng::Arena weights_;
     std::unique_ptr<Pictures> train_pictures_, val_pictures_;
-    std::vector<TextItem> items_;
+    std::vector<TextItem> items_, val_items_;
     std::unique_ptr<Scvd> model_;
     std::unique_ptr<eng::AdamW> optimizer_;
     std::unique_ptr<eng::Buckets> buckets_;

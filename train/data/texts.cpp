@@ -66,6 +66,12 @@ TextItem TextBank::item(const std::string& description) {
     return t;
 }
 
+std::vector<TextItem> items_of(TextBank& bank, const Split& split) {
+    std::vector<TextItem> items;
+    for (const auto& p : split.pairs) items.push_back(bank.item(split.images[p.image].captions[p.caption]));
+    return items;
+}
+
 std::vector<const TextItem*> pointers(const std::vector<TextItem>& items, std::size_t first, std::size_t n) {
     std::vector<const TextItem*> p;
     for (std::size_t i = first; i < items.size() && i - first < n; ++i) p.push_back(&items[i]);

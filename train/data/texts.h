@@ -7,6 +7,7 @@
 #include "engine/rng.h"
 #include "model/clip.h"
 #include "model/tokenizer.h"
+#include "train/data/dataset.h"
 #include "train/data/phrase_source.h"
 
 namespace scvd {
@@ -41,6 +42,9 @@ private:
     std::vector<Prompt> prompts_;
     std::unordered_map<std::string, int> ids_;
 };
+
+// The captions of a split's pairs, in their order.
+std::vector<TextItem> items_of(TextBank&, const Split&);
 
 // sd.* of the config: slots, templates, the whole description.
 PromptOptions prompt_options(const Config&);
