@@ -66,7 +66,7 @@ if(NOT SCVD_CUDA STREQUAL "OFF" AND NVCC AND NOT SCVD_SANITIZE)
   target_compile_options(ops_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr -Xptxas -v -Werror=all-warnings>)
   target_compile_options(ops_cuda PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror>)
   target_include_directories(ops_cuda PUBLIC ${CMAKE_SOURCE_DIR})
-  target_include_directories(ops_cuda SYSTEM PRIVATE ${CUDNN_INCLUDE})
+  target_include_directories(ops_cuda SYSTEM PRIVATE ${CUDNN_INCLUDE} $<$<BOOL:${NCCL_HEADERS}>:${NCCL_HEADERS}>)
   target_link_libraries(ops_cuda PUBLIC CUDA::cudart_static ${CMAKE_DL_LIBS})
   set(SCVD_BACKEND ops_cuda)
   # Registers, spills and shared memory of every kernel; the build fails on a spill that the file does not own up to.

@@ -63,7 +63,7 @@ foreach(b plain asan check)
 
   emulated_objects(ops_cuda_emulated_${b} SOURCES ${CUDA_SRC} FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
   target_sources(ops_cuda_emulated_${b} PRIVATE ${cuemu_cudnn} ${cuemu_${b}_comm})
-  target_include_directories(ops_cuda_emulated_${b} SYSTEM PRIVATE ${CUDNN_INCLUDE})
+  target_include_directories(ops_cuda_emulated_${b} SYSTEM PRIVATE ${CUDNN_INCLUDE} $<$<BOOL:${NCCL_HEADERS}>:${NCCL_HEADERS}>)
 
   foreach(t conformance clean bugs)
     emulated_objects(cuemu_${t}_${b}_objects SOURCES ${CMAKE_SOURCE_DIR}/tests/cuemu/${t}.cu FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})

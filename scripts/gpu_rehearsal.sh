@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath -m "${BUILD:-build}") python=$(command -v "${PYTHON:-python3}")
-needed=(scvd_emulated)
+needed=(scvd_emulated cuemu_conformance_plain)
 [ "$*" = training ] || needed+=(libscvd_bench_emulated.so bench_all_pairs_emulated)
 for f in "${needed[@]}"; do
     [ -x "$build/$f" ] || { echo "gpu_rehearsal: no $build/$f; build the target gpu_rehearsal, or name another folder with BUILD=" >&2; exit 2; }

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/dtype.h"
@@ -28,8 +30,9 @@ struct Call {
     int type, root;
     bool operator==(const Call& o) const { return !std::strcmp(name, o.name) && count == o.count && type == o.type && root == o.root; }
 };
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);  // between processes
 struct Shared {  // zero at first
-    std::atomic<int> here;
+    std::atomic<int> here, gone;
     std::atomic<std::uint64_t> posted[kRanks], taken[kRanks];
     Call call[kRanks];
     std::byte data[kRanks][kChunk];
@@ -145,6 +148,7 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
     const char* folder = std::getenv("TMPDIR");
     *id = {};
     const int n = std::snprintf(id->internal, sizeof id->internal, "%s/nccl-twin-%d-%d", folder ? folder : "/tmp", int(getpid()), count++);
+    unlink(id->internal);  // a process of that number may have left one
     return n < int(sizeof id->internal) ? ncclSuccess : ncclSystemError;
 }
 
@@ -161,7 +165,12 @@ ncclResult_t ncclCommInitRank(ncclComm_t* comm, int size, ncclUniqueId id, int r
     unlink(id.internal);  // whoever is last; for the others it is gone already
     return ncclSuccess;
 }
-// Streams may still hold calls, which end at once; so the memory stays.
+// As in NCCL, the ranks leave together. Streams may still hold calls, which end at once; so the memory stays.
+ncclResult_t ncclCommDestroy(ncclComm_t comm) {
+    ++comm->shared->gone;
+    while (comm->shared->gone < comm->size) usleep(50);
+    return comm->aborted = true, ncclSuccess;
+}
 ncclResult_t ncclCommAbort(ncclComm_t comm) { return comm->aborted = true, ncclSuccess; }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* error) { return *error = ncclSuccess; }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Several processes on one host: the results of one, and the faults that runs of many meet.
 
-usage: ranks.py SCVD [--full]        through gloo; --full: twenty kills instead of four, and every world size
+usage: ranks.py SCVD [--full]        through gloo; --full: twenty kills instead of three, and every world size
        ranks.py SCVD_EMULATED --nccl LIBRARY        a GPU each, both emulated: GPUs by tests/cuemu, NCCL by LIBRARY (tests/nccl_twin.cpp)
 """
 import json
@@ -117,7 +117,9 @@ def same_as_one_gpu():
     check(len(one) == 7, "%d losses" % len(one))
     for n, more, order in ((2, [], "lazy"), (3, ["--train.shard_optimizer", "true"], "eager")):
         launch(n, "of%d%s" % (n, order), more, env={"CUEMU_ASYNC": order})
-        worst = max(abs(a - b) / a for a, b in zip(one, losses("of%d%s" % (n, order))))
+        several = losses("of%d%s" % (n, order))
+        check(len(several) == 7, "%d GPUs: %d losses" % (n, len(several)))
+        worst = max(abs(a - b) / a for a, b in zip(one, several))
         check(worst < 1e-5, "%d GPUs, %s streams: losses off by %g" % (n, order, worst))
         print("%d GPUs, %s streams: 7 losses within %.1e of one GPU" % (n, order, worst))
     same_eval_and_index()
@@ -128,7 +130,9 @@ def lost_gpu(sent, sentence, timeout, most):
     p = start(["launch", "-n", "2", "--"] + train_command(sent.name, ["--train.epochs", "400", "--comm-timeout", str(timeout)]))
     while not os.path.exists(os.path.join(path(sent.name), "last.safetensors")) and p.poll() is None:
         time.sleep(0.01)
-    os.kill(children(p.pid)[1], sent)
+    ranks = children(p.pid)
+    check(len(ranks) == 2, "the run has ended before %s: %s" % (sent.name, p.poll()))
+    os.kill(ranks[1], sent)
     began = time.time()
     text = p.communicate(timeout=90)[0]
     seconds = time.time() - began
@@ -138,12 +142,16 @@ def lost_gpu(sent, sentence, timeout, most):
     print("rank 1 gets %s: rank 0 says so, and both have ended after %.1f s" % (sent.name, seconds))
 
 
-def no_nccl_on_one():
+def nothing_on_one():
     port = free_port()
     first, other = together([(train_command("x"), {**env_of(0, 2, port), "LOCAL_WORLD_SIZE": "2"}), (train_command("x"), {**env_of(1, 2, port), "SCVD_NCCL": "/nowhere/libnccl.so.2"})])
     has(other, "several GPUs need NVIDIA's NCCL, and it cannot be loaded: /nowhere/libnccl.so.2")
     has(first, "rank 0 of 2 gave up in setting up NCCL", "rank 1 has ended with: nccl: several GPUs need")
-    print("a rank without NCCL: the other does not wait for it")
+    port = free_port()
+    first, other = together([(train_command("x"), env_of(0, 2, port)), (train_command("x"), {**env_of(1, 2, port), "CUEMU_DEVICES": "0"})])
+    has(other, "the NVIDIA driver finds no GPU")
+    has(first, "rank 0 of 2 cannot start: rank 1 has ended with: cuda: the NVIDIA driver finds no GPU")
+    print("a rank without NCCL or GPU: the other does not wait for it")
 
 
 def same_as_one_process():
@@ -272,9 +280,9 @@ try:
     run(["synth", "--out", path("set"), "--train", "24", "--val", "8", "--test", "12", "--train-images", "2", "--width", "32", "--height", "64"])
     if NCCL:
         same_as_one_gpu()
-        no_nccl_on_one()
+        nothing_on_one()
         lost_gpu(signal.SIGKILL, "rank 1 has ended without a word", timeout=60, most=30)
-        lost_gpu(signal.SIGSTOP, "rank 1 has given no sign of life for", timeout=4, most=40)
+        lost_gpu(signal.SIGSTOP, "rank 1 has given no sign of life for", timeout=10, most=60)
     else:
         same_as_one_process()
         killed(20 if FULL else 3)

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 #include "engine/comm/start.h"
 #include "engine/context_cuda.h"
@@ -24,12 +25,12 @@ namespace {
 // The functions of libnccl.so.2 that we call.
 struct Library {
 #define NCCL_FUNCTIONS(F) \
-    F(GetUniqueId) F(CommInitRank) F(CommAbort) F(CommGetAsyncError) F(AllReduce) F(AllGather) F(ReduceScatter) F(Broadcast) F(Reduce) F(GroupStart) F(GroupEnd) F(GetErrorString)
+    F(GetUniqueId) F(CommInitRank) F(CommDestroy) F(CommAbort) F(CommGetAsyncError) F(AllReduce) F(AllGather) F(ReduceScatter) F(Broadcast) F(Reduce) F(GroupStart) F(GroupEnd) F(GetErrorString)
 #define DECLARE(name) decltype(&nccl##name) name;
     NCCL_FUNCTIONS(DECLARE)
     Library() {
         const char* named = std::getenv("SCVD_NCCL");
-        const char* file = named ? named : "libnccl.so.2";
+        const char* file = named && *named ? named : "libnccl.so.2";
         void* so = dlopen(file, RTLD_NOW | RTLD_LOCAL);
         ENG_CHECK(so, "nccl", "several GPUs need NVIDIA's NCCL, and it cannot be loaded: ", dlerror(), " (where it is elsewhere, SCVD_NCCL names the file)");
 #define LOAD(name)                                                         \
@@ -84,59 +85,68 @@ public:
         std::copy_n(bytes.begin(), std::min(bytes.size(), sizeof id.internal), id.internal);
         pending_.push_back({nullptr, Clock::now()});
         watchdog_ = std::jthread([this, device = device_of_thread()](std::stop_token stop) { watch(stop, device); });
-        struct Listening {
-            Rendezvous& group;
-            ~Listening() { group.on_loss(nullptr); }
-        } listening{group};
-        group.on_loss([this] { abort(); });
+        const Listening listening{*this};
         ncclComm_t comm = nullptr;
-        NCCL_CHECK(CommInitRank(&comm, group.self().size, id, group.self().rank));
+        if (const ncclResult_t e = nccl().CommInitRank(&comm, group.self().size, id, group.self().rank); e != ncclSuccess)
+            fail("nccl", "the ranks do not get together: ", group.reason(nccl().GetErrorString(e)));
         if (beside) CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
         CUDA_CHECK(cudaEventCreateWithFlags(&order_, cudaEventDisableTiming));
         std::lock_guard lock(mutex_);
-        comm_ = comm;
+        comm_ = comm, doing_ = "a collective on the GPU";
         pending_.pop_front();
     }
     ~Nccl() override {
         // While an error ends this rank, others may never come to what is enqueued: it is given up instead of waited for.
-        if (std::uncaught_exceptions() == 0) cudaStreamSynchronize(stream_);
+        if (std::uncaught_exceptions()) {
+            watchdog_ = {};
+            nccl().CommAbort(comm_);
+            return;
+        }
+        const Listening listening{*this};
+        cudaStreamSynchronize(stream_);
+        ncclComm_t comm = nullptr;
+        {
+            std::lock_guard lock(mutex_);
+            comm = std::exchange(comm_, nullptr), doing_ = "leaving NCCL";  // the watchdog asks it nothing any more
+            pending_.push_back({nullptr, never});  // the others come here when their work is done, whenever that is
+        }
+        nccl().CommDestroy(comm);
         watchdog_ = {};
-        nccl().CommAbort(comm_);  // frees without waiting for ranks that may be gone
     }
     int rank() const override { return group_.self().rank; }
     int size() const override { return group_.self().size; }
 
     void all_reduce(void* data, std::size_t n, DType t) override {
-        NCCL_CHECK(AllReduce(data, data, n, type_of(t), ncclSum, comm_, stream_));
-        enqueued();
+        enqueue([&] { NCCL_CHECK(AllReduce(data, data, n, type_of(t), ncclSum, comm_, stream_)); });
     }
     void all_gather(const void* in, void* out, const std::vector<std::size_t>& bytes) override {
-        if (even(bytes)) {
-            NCCL_CHECK(AllGather(in, out, bytes[0], ncclUint8, comm_, stream_));
-        } else {
+        enqueue([&] {
+            if (even(bytes)) {
+                NCCL_CHECK(AllGather(in, out, bytes[0], ncclUint8, comm_, stream_));
+                return;
+            }
             std::size_t at = 0;
             NCCL_CHECK(GroupStart());
             for (int r = 0; r < size(); at += bytes[r++])
                 if (bytes[r]) NCCL_CHECK(Broadcast(in, static_cast<char*>(out) + at, bytes[r], ncclUint8, r, comm_, stream_));
             NCCL_CHECK(GroupEnd());
-        }
-        enqueued();
+        });
     }
     void reduce_scatter(const void* in, void* out, const std::vector<std::size_t>& counts, DType t) override {
-        if (even(counts)) {
-            NCCL_CHECK(ReduceScatter(in, out, counts[0], type_of(t), ncclSum, comm_, stream_));
-        } else {
+        enqueue([&] {
+            if (even(counts)) {
+                NCCL_CHECK(ReduceScatter(in, out, counts[0], type_of(t), ncclSum, comm_, stream_));
+                return;
+            }
             std::size_t at = 0;
             NCCL_CHECK(GroupStart());
             for (int r = 0; r < size(); at += counts[r++] * size_of(t))
                 if (counts[r]) NCCL_CHECK(Reduce(static_cast<const char*>(in) + at, out, counts[r], type_of(t), ncclSum, r, comm_, stream_));
             NCCL_CHECK(GroupEnd());
-        }
-        enqueued();
+        });
     }
     void broadcast(void* data, std::size_t bytes, int root) override {
-        NCCL_CHECK(Broadcast(data, data, bytes, ncclUint8, root, comm_, stream_));
-        enqueued();
+        enqueue([&] { NCCL_CHECK(Broadcast(data, data, bytes, ncclUint8, root, comm_, stream_)); });
     }
     void barrier() override {
         Scratch one(4);
@@ -146,13 +156,18 @@ public:
     bool enqueues() const override { return true; }
     void begin() override { follow(stream_, cuda::stream()); }
     void join() override { follow(cuda::stream(), stream_); }
-    void abort() override { lost_ = true; }
+    void abort() override { lost_ = Clock::now(); }
 
 private:
     using Clock = std::chrono::steady_clock;
     struct Pending {
-        cudaEvent_t done;  // null: the communicator, which waits for all ranks too
+        cudaEvent_t done;  // null: the host is in NCCL, which may wait for all ranks too
         Clock::time_point since;
+    };
+    struct Listening {  // to what befalls the group, while no Comm does
+        explicit Listening(Nccl& n) : group(n.group_) { group.on_loss([&n] { n.abort(); }); }
+        ~Listening() { group.on_loss(nullptr); }
+        Rendezvous& group;
     };
     static int device_of_thread() {
         int d = 0;
@@ -164,12 +179,17 @@ private:
         CUDA_CHECK(cudaEventRecord(order_, earlier));
         CUDA_CHECK(cudaStreamWaitEvent(later, order_, 0));
     }
-    void enqueued() {
-        Pending p{nullptr, Clock::now()};
-        CUDA_CHECK(cudaEventCreateWithFlags(&p.done, cudaEventDisableTiming));
-        CUDA_CHECK(cudaEventRecord(p.done, stream_));
+    template <class Call> void enqueue(Call&& call) {
+        cudaEvent_t done = nullptr;
+        CUDA_CHECK(cudaEventCreateWithFlags(&done, cudaEventDisableTiming));
+        {
+            std::lock_guard lock(mutex_);
+            pending_.push_back({nullptr, Clock::now()});
+        }
+        call();  // the first ones connect the ranks before they return
+        CUDA_CHECK(cudaEventRecord(done, stream_));
         std::lock_guard lock(mutex_);
-        pending_.push_back(p);
+        pending_.back().done = done;
     }
     // A rank that is gone leaves the others' kernels spinning for ever and the host inside the driver: the process ends from here.
     void watch(std::stop_token stop, int device) {
@@ -183,28 +203,31 @@ private:
                 cudaEventDestroy(pending_.front().done);
                 pending_.pop_front();
             }
-            // What a lost rank had sent may still arrive.
-            const std::chrono::duration<double> patience(lost_ ? std::min(kLastBytes, group_.timeout()) : group_.timeout());
-            const bool late = !pending_.empty() && Clock::now() - pending_.front().since > patience;
-            if (late || (error != ncclSuccess && error != ncclInProgress)) end(nccl().GetErrorString(error));
+            if (late() || (error != ncclSuccess && error != ncclInProgress)) end(nccl().GetErrorString(error));
         }
     }
+    bool late() const {
+        const auto longer = [](double seconds, Clock::time_point since) { return since != never && Clock::now() - since > std::chrono::duration<double>(seconds); };
+        return !pending_.empty() && (longer(group_.timeout(), pending_.front().since) || longer(kLastBytes, lost_));
+    }
     [[noreturn]] void end(const std::string& otherwise) {
-        const std::string text = "comm: rank " + std::to_string(rank()) + " of " + std::to_string(size()) + " gave up in " + (comm_ ? "a collective on the GPU" : "setting up NCCL") +
+        const std::string text = "comm: rank " + std::to_string(rank()) + " of " + std::to_string(size()) + " gave up in " + doing_ +
                                  (beside_ ? " (gradients)" : " (features and losses)") + ": " + group_.reason(otherwise) + "; end all ranks and start again with --resume";
         std::fprintf(stderr, "scvd: %s\n", text.c_str());
         group_.failed(text);
         _exit(1);
     }
 
-    static constexpr double kLastBytes = 1;  // seconds
+    static constexpr auto never = Clock::time_point::max();
+    static constexpr double kLastBytes = 1;  // seconds in which what a lost rank had sent may still arrive
     Rendezvous& group_;
     cudaStream_t stream_;
     bool beside_;
-    std::atomic<bool> lost_ = false;
+    std::atomic<Clock::time_point> lost_ = never;
     ncclComm_t comm_ = nullptr;
+    const char* doing_ = "setting up NCCL";
     cudaEvent_t order_ = nullptr;
-    std::mutex mutex_;  // over comm_ and pending_, which the watchdog reads
+    std::mutex mutex_;  // over comm_, doing_ and pending_, which the watchdog reads
     std::deque<Pending> pending_;
     std::jthread watchdog_;  // last: ends before what it reads does
 };

@@ -98,6 +98,7 @@ void Rendezvous::set(const std::string& key, const std::string& value) {
 }
 std::string Rendezvous::get(const std::string& key) {
     const auto answer = client_->ask({"get", key}, timeout());
+    ENG_CHECK(!answer || answer->size() != 2 || (*answer)[0] != "gone", "launch", "rank ", self().rank, " of ", self().size, " cannot start: ", (*answer)[1]);
     ENG_CHECK(answer && answer->size() == 2, "launch", "rank ", self().rank, " waited ", timeout(), " s for \"", key, "\": ", reason("nobody has said it"));
     return (*answer)[1];
 }

@@ -24,7 +24,7 @@ public:
     std::string local_address() const;  // of this host, as rank 0 sees it
 
     void set(const std::string& key, const std::string& value);
-    std::string get(const std::string& key);  // waits until somebody has set it
+    std::string get(const std::string& key);  // waits until somebody has set it; an error when a rank is lost before
     // What this rank waits in on channel 0 or 1, "" when it waits for nobody; goes out with its signs of life.
     void doing(int channel, const std::string& what);
     // Called when a rank is lost, from another thread, or at once where one is already. Null: nobody wants to know any more.

@@ -80,6 +80,10 @@ void RendezvousServer::lose(int, const std::string& how) {
     if (!verdict_.empty()) return;  // who ends after the first does so because of the first
     verdict_ = {complete_ ? "lost" : "refused", how};
     tell_all(verdict_);
+    for (Connection& c : connections_) {  // what they wait for may never be said
+        for (std::size_t i = 0; i < c.wants.size(); ++i) c.socket.send({"gone", how});
+        c.wants.clear();
+    }
 }
 
 void RendezvousServer::join(Connection& c, int rank, int size) {
@@ -123,6 +127,7 @@ void RendezvousServer::serve(Connection& c, const Message& m) {
         }
     } else if (kind == "get" && m.size() == 2) {
         if (const auto it = keys_.find(m[1]); it != keys_.end()) c.socket.send({"value", it->second});
+        else if (!verdict_.empty()) c.socket.send({"gone", verdict_[1]});
         else c.wants.push_back(m[1]);
     } else if (kind == "who") {
         c.socket.send({"who", who_is_late()});

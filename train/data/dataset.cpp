@@ -235,8 +235,12 @@ void check_pictures(std::vector<Candidate>& candidates, OnBad on_bad) {
         const Candidate& c = candidates[static_cast<size_t>(i)];
         if (c.problem.empty()) check_picture(c.record.path, on_bad);
     });
-    for (size_t i = 0; i < errors.size(); ++i)  // "image: PATH: the picture is cut short: ..."
-        if (!errors[i].empty()) candidates[i].problem = "data: " + candidates[i].where + ": " + errors[i].substr(errors[i].find(' ') + 1);
+    for (size_t i = 0; i < errors.size(); ++i) {
+        if (errors[i].empty()) continue;
+        const size_t space = errors[i].find(' ');  // "image: PATH: the picture is cut short: ..."
+        const bool named = space != std::string::npos && space > 0 && errors[i][space - 1] == ':';
+        candidates[i].problem = "data: " + candidates[i].where + ": " + errors[i].substr(named ? space + 1 : 0);
+    }
 }
 
 }  // namespace

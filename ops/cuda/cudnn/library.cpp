@@ -11,7 +11,7 @@ namespace {
 
 Library load() {
     const char* named = std::getenv("SCVD_CUDNN");
-    const char* file = named ? named : "libcudnn.so.9";
+    const char* file = named && *named ? named : "libcudnn.so.9";
     Library l{};
     l.handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     if (!l.handle)
