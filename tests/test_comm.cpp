@@ -110,6 +110,19 @@ TEST(Collectives, Alone) {
     c.finish();
 }
 
+// Rank 0 fails between begin and finish, and frees its tensors, while the others have not come yet.
+TEST(Collectives, BegunOnesCanBeGivenUp) {
+    with_gloo(3, [](Comm& c) {
+        if (c.rank()) return std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        {
+            Arena arena;
+            for (int i = 0; i < 3; ++i) c.begin_all_reduce(upload(arena, {100000}, values(i, 100000)));
+            c.give_up();
+        }
+        c.give_up();
+    });
+}
+
 // What is begun goes on beside other collectives and gives the same bits; finish() is the only place that waits.
 TEST(Collectives, BegunOnesRunBesideTheRest) {
     const Body body = [](Comm& c) {

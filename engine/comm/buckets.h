@@ -10,6 +10,9 @@ namespace eng {
 class Buckets {
 public:
     Buckets(ParamStore&, Comm&, std::size_t bucket_bytes);
+    ~Buckets() { comm_.give_up(); }  // the gradients may go with it
+    Buckets(const Buckets&) = delete;
+    Buckets& operator=(const Buckets&) = delete;
     void begin(const Tape&);   // its backward is about to run, and makes the gradients final
     void final(const Param&);  // this parameter's is; what backward() calls
     void finish();             // waits for all

@@ -99,6 +99,7 @@ void Comm::barrier() {
 
 void Comm::begin_all_reduce(const Tensor& t) {
     if (alone()) return;
+    begun_ = true;
     if (side_->enqueues()) {
         side_->begin();
         return sum(*side_, "all_reduce beside backward", t);
@@ -134,12 +135,32 @@ void Comm::work() {
 
 void Comm::finish() {
     if (alone()) return;
-    if (side_->enqueues()) return side_->join();
-    const double started = now();
+    if (side_->enqueues()) {
+        side_->join();
+    } else {
+        const double started = now();
+        std::unique_lock lock(mutex_);
+        done_.wait(lock, [&] { return !error_.empty() || (queue_.empty() && !busy_); });
+        traffic_.waited += now() - started;
+        if (!error_.empty()) throw Error(error_);
+    }
+    begun_ = false;
+}
+
+void Comm::give_up() noexcept {
+    if (!begun_) return;
+    begun_ = false;
+    if (side_->enqueues()) {
+        try {
+            side_->join();  // memory is freed in the order of the compute stream
+        } catch (const std::exception&) {  // a device that failed touches nothing
+        }
+        return;
+    }
     std::unique_lock lock(mutex_);
-    done_.wait(lock, [&] { return !error_.empty() || (queue_.empty() && !busy_); });
-    traffic_.waited += now() - started;
-    if (!error_.empty()) throw Error(error_);
+    queue_.clear();
+    if (busy_) side_->abort();
+    done_.wait(lock, [&] { return !busy_; });
 }
 
 Arena& Comm::host() {

@@ -40,6 +40,8 @@ public:
     // all_reduce beside whatever the caller does meanwhile, in the order of the calls. t may be used after finish().
     void begin_all_reduce(const Tensor& t);
     void finish();
+    // What was begun and will not be finished, because of an error: afterwards nothing touches its tensors any more.
+    void give_up() noexcept;
 
     // The same number of every rank, rank by rank; and the sum of small vectors, for what a log shows.
     std::vector<std::int64_t> gather_number(std::int64_t n);
@@ -65,7 +67,7 @@ private:
     std::mutex mutex_;
     std::condition_variable more_, done_;
     std::deque<Tensor> queue_;
-    bool busy_ = false, stop_ = false;
+    bool begun_ = false, busy_ = false, stop_ = false;
     std::string error_;
 };
 
