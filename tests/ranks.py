@@ -144,7 +144,7 @@ def lost_gpu(sent, sentence, timeout, most):
 
 def nothing_on_one():
     port = free_port()
-    first, other = together([(train_command("x"), {**env_of(0, 2, port), "LOCAL_WORLD_SIZE": "2"}), (train_command("x"), {**env_of(1, 2, port), "SCVD_NCCL": "/nowhere/libnccl.so.2"})])
+    first, other = together([(train_command("x"), env_of(0, 2, port)), (train_command("x"), {**env_of(1, 2, port), "SCVD_NCCL": "/nowhere/libnccl.so.2"})])
     has(other, "several GPUs need NVIDIA's NCCL, and it cannot be loaded: /nowhere/libnccl.so.2")
     has(first, "rank 0 of 2 gave up in setting up NCCL", "rank 1 has ended with: nccl: several GPUs need")
     port = free_port()

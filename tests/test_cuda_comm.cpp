@@ -1,5 +1,5 @@
 // NCCL on one GPU: a world of one is the identity, bit for bit, on both channels; two ranks on one GPU are refused. Runs where a GPU and NCCL
-// are (scripts/gpu_suite.sh).
+// are (scripts/gpu_suite.sh), and on the emulated GPU with a stand-in for the library; tests/ranks.py tries several ranks.
 #include <gtest/gtest.h>
 
 #include <thread>
