@@ -38,7 +38,6 @@ set(cuemu_cudnn ${CUDNN_SRC})
 list(REMOVE_ITEM cuemu_cudnn ops/cuda/cudnn/attention.cpp ops/cuda/cudnn/attention_none.cpp)
 list(APPEND cuemu_cudnn ops/cuda/cudnn/attention_none.cpp)  # its graphs have no twin here
 
-find_path(NCCL_HEADERS nccl.h HINTS ${CUDA_HEADERS})
 foreach(b plain asan check)
   set(cuemu_${b}_comm engine/comm/nccl_none.cpp)
 endforeach()
@@ -112,7 +111,7 @@ endif()
 
 # NCCL's transport, with a stand-in for the library that works between processes. Runs of several ranks are in cmake/rehearsal.cmake.
 if(NCCL_HEADERS)
-  add_library(nccl_twin SHARED tests/nccl_twin.cpp)
+  add_library(nccl_twin SHARED tests/nccl_twin.cpp engine/comm/transport.cpp)
   target_link_libraries(nccl_twin PRIVATE options)
   target_include_directories(nccl_twin SYSTEM PRIVATE ${NCCL_HEADERS} ${CUDA_HEADERS})
   add_executable(test_cuda_comm_plain tests/test_cuda_comm.cpp)

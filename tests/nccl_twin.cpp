@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/dtype.h"
+#include "engine/comm/transport.h"
 
 namespace {
 
@@ -39,14 +39,6 @@ struct Shared {  // zero at first
 };
 
 std::size_t size_of(int t) { return t == ncclFloat64 ? 8 : t == ncclBfloat16 ? 2 : t == ncclUint8 ? 1 : 4; }
-
-template <class T, class Acc> void sum(const std::byte* const* parts, int ranks, void* out, std::size_t n) {
-    for (std::size_t i = 0; i < n; ++i) {
-        Acc total(reinterpret_cast<const T*>(parts[0])[i]);
-        for (int r = 1; r < ranks; ++r) total += Acc(reinterpret_cast<const T*>(parts[r])[i]);
-        static_cast<T*>(out)[i] = T(total);
-    }
-}
 
 }  // namespace
 
@@ -81,13 +73,15 @@ struct ncclComm {
         return true;
     }
     void sum_chunk(int type, void* out, std::size_t n) const {
-        const std::byte* parts[kRanks];
-        for (int r = 0; r < size; ++r) parts[r] = shared->data[r];
-        if (type == ncclFloat32) sum<float, float>(parts, size, out, n);
-        else if (type == ncclFloat64) sum<double, double>(parts, size, out, n);
-        else if (type == ncclInt32) sum<std::int32_t, std::int32_t>(parts, size, out, n);
-        else if (type == ncclBfloat16) sum<eng::bf16, float>(parts, size, out, n);
-        else std::abort();
+        std::vector<const void*> parts(shared->data, shared->data + size);
+        if (type == ncclInt32) {  // a barrier's
+            auto* total = static_cast<std::int32_t*>(out);
+            std::fill_n(total, n, 0);
+            for (const void* p : parts)
+                for (std::size_t i = 0; i < n; ++i) total[i] += static_cast<const std::int32_t*>(p)[i];
+            return;
+        }
+        eng::sum_in_order(parts, out, n, type == ncclFloat32 ? eng::DType::f32 : type == ncclFloat64 ? eng::DType::f64 : type == ncclBfloat16 ? eng::DType::bf16 : eng::DType::u8);
     }
 };
 

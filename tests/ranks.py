@@ -59,6 +59,14 @@ def launch(n, out, more=(), options=(), **kw):
     return run(["launch", "-n", str(n)] + list(options) + ["--"] + train_command(out, more), **kw)
 
 
+def under_way(n, out, more=(), options=()):
+    """A launch whose run has just saved its first checkpoint, or has ended."""
+    p = start(["launch", "-n", str(n)] + list(options) + ["--"] + train_command(out, more))
+    while not os.path.exists(os.path.join(path(out), "last.safetensors")) and p.poll() is None:
+        time.sleep(0.01)
+    return p
+
+
 def check(ok, what):
     if not ok:
         raise SystemExit("ranks.py: " + what)
@@ -127,9 +135,7 @@ def same_as_one_gpu():
 
 def lost_gpu(sent, sentence, timeout, most):
     """One of two ranks gets a signal in the midst of a long run; the other ends with a sentence, and both within `most` seconds."""
-    p = start(["launch", "-n", "2", "--"] + train_command(sent.name, ["--train.epochs", "400", "--comm-timeout", str(timeout)]))
-    while not os.path.exists(os.path.join(path(sent.name), "last.safetensors")) and p.poll() is None:
-        time.sleep(0.01)
+    p = under_way(2, sent.name, ["--train.epochs", "400", "--comm-timeout", str(timeout)])
     ranks = children(p.pid)
     check(len(ranks) == 2, "the run has ended before %s: %s" % (sent.name, p.poll()))
     os.kill(ranks[1], sent)
@@ -195,9 +201,7 @@ def killed(how_often):
 
 
 def restarted():
-    p = start(["launch", "-n", "2", "--elastic-restarts", "1", "--"] + train_command("elastic"))
-    while not os.path.exists(os.path.join(path("elastic"), "last.safetensors")) and p.poll() is None:
-        time.sleep(0.01)
+    p = under_way(2, "elastic", options=["--elastic-restarts", "1"])
     os.kill(children(p.pid)[1], signal.SIGKILL)
     text = p.communicate(timeout=120)[0]
     check(p.returncode == 0, text)
@@ -207,9 +211,7 @@ def restarted():
 
 
 def stopped():
-    p = start(["launch", "-n", "3", "--"] + train_command("stopped", ["--comm-timeout", "4"]))
-    while not os.path.exists(os.path.join(path("stopped"), "last.safetensors")) and p.poll() is None:
-        time.sleep(0.01)
+    p = under_way(3, "stopped", ["--comm-timeout", "4"])
     os.kill(children(p.pid)[1], signal.SIGSTOP)
     began = time.time()
     text = p.communicate(timeout=60)[0]
@@ -219,9 +221,7 @@ def stopped():
 
 
 def interrupted():
-    p = start(["launch", "-n", "2", "--"] + train_command("interrupted", ["--train.epochs", "400"]))
-    while not os.path.exists(os.path.join(path("interrupted"), "last.safetensors")) and p.poll() is None:
-        time.sleep(0.01)
+    p = under_way(2, "interrupted", ["--train.epochs", "400"])
     p.send_signal(signal.SIGTERM)
     text = p.communicate(timeout=60)[0]
     check(p.returncode == 0, text)

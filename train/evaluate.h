@@ -18,8 +18,8 @@ struct Scores {                        // row-major [queries, gallery]
     int shortlist = 0;  // images per query that the pair stage saw; 0: all
 };
 
-// Scores of every caption of the split, made ready as `items` (items_of), against every image. shortlist K > 0: the pair stage only re-scores each query's
-// best K of the global stage. Of several ranks each encodes and scores its share of the gallery; all get all scores.
+// Scores of every caption of the split, made ready as `items` (items_of), against every image. shortlist K > 0: the pair
+// stage only re-scores each query's best K of the global stage. Of several ranks each encodes and scores its share of the gallery; all get all scores.
 Scores score_split(const Scvd&, const Config&, const Split&, const std::vector<TextItem>& items, const TextBank&, Pictures&, int shortlist, bool pair, eng::Comm&);
 Scores score_split(const Scvd&, const Config&, const Split&, const std::vector<TextItem>& items, const TextBank&, Pictures&, int shortlist, bool pair = true);  // alone
 

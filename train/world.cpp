@@ -20,15 +20,6 @@ std::string difference(const std::string& a, const std::string& b) {
     }
 }
 
-std::unique_ptr<eng::Comm> comm_of(const std::shared_ptr<eng::Rendezvous>& group) {
-    try {
-        return eng::make_comm(group);
-    } catch (const std::exception& e) {  // the others may be waiting for this rank
-        if (group) group->failed(e.what());
-        throw;
-    }
-}
-
 }  // namespace
 
 void World::agree(const std::string& what, const std::string& text) {
@@ -51,13 +42,16 @@ void World::agree(const std::string& what, const std::string& text) {
 void in_world(double timeout, const std::function<void(World&)>& f) {
     const auto group = eng::join_group(timeout);
     if (group) eng::default_gpu = group->self().local_rank;
-    World world(comm_of(group), group);
-    try {
-        f(world);
-    } catch (const std::exception& e) {
-        world.failed(e.what());
-        throw;
-    }
+    const auto telling = [&](auto&& step) {  // the others may be waiting for this rank
+        try {
+            return step();
+        } catch (const std::exception& e) {
+            if (group) group->failed(e.what());
+            throw;
+        }
+    };
+    World world(telling([&] { return eng::make_comm(group); }));
+    telling([&] { f(world); });
 }
 
 }  // namespace scvd

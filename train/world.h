@@ -12,7 +12,7 @@ namespace scvd {
 class World {
 public:
     World() : comm_(std::make_unique<eng::Comm>()) {}  // alone
-    explicit World(std::unique_ptr<eng::Comm> comm, std::shared_ptr<eng::Rendezvous> group = nullptr) : group_(std::move(group)), comm_(std::move(comm)) {}
+    explicit World(std::unique_ptr<eng::Comm> comm) : comm_(std::move(comm)) {}
 
     eng::Comm& comm() { return *comm_; }
     int rank() const { return comm_->rank(); }
@@ -20,10 +20,8 @@ public:
     bool first() const { return rank() == 0; }  // the rank that prints and writes files
     // Every rank must say the same. Error: the first line that differs, and whose it is.
     void agree(const std::string& what, const std::string& text);
-    void failed(const std::string& sentence) { if (group_) group_->failed(sentence); }
 
 private:
-    std::shared_ptr<eng::Rendezvous> group_;
     std::unique_ptr<eng::Comm> comm_;
 };
 

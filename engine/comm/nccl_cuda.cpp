@@ -8,7 +8,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <mutex>
@@ -18,6 +17,7 @@
 
 #include "engine/comm/start.h"
 #include "engine/context_cuda.h"
+#include "engine/environment.h"
 
 namespace eng::cuda {
 namespace {
@@ -29,8 +29,7 @@ struct Library {
 #define DECLARE(name) decltype(&nccl##name) name;
     NCCL_FUNCTIONS(DECLARE)
     Library() {
-        const char* named = std::getenv("SCVD_NCCL");
-        const char* file = named && *named ? named : "libnccl.so.2";
+        const char* file = environment_or("SCVD_NCCL", "libnccl.so.2");
         void* so = dlopen(file, RTLD_NOW | RTLD_LOCAL);
         ENG_CHECK(so, "nccl", "several GPUs need NVIDIA's NCCL, and it cannot be loaded: ", dlerror(), " (where it is elsewhere, SCVD_NCCL names the file)");
 #define LOAD(name)                                                         \

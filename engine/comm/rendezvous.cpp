@@ -111,9 +111,11 @@ void Rendezvous::on_loss(std::function<void()> f) {
     Client& c = *client_;
     std::lock_guard lock(c.calling);
     c.on_loss = std::move(f);
-    std::unique_lock reading(c.mutex);
-    const bool lost = !c.lost.empty();
-    reading.unlock();
+    bool lost = false;
+    {
+        std::lock_guard reading(c.mutex);
+        lost = !c.lost.empty();
+    }
     if (lost && c.on_loss) c.on_loss();
 }
 

@@ -2,16 +2,14 @@
 
 #include <dlfcn.h>
 
-#include <cstdlib>
-
+#include "engine/environment.h"
 #include "ops/provider.h"
 
 namespace eng::cuda::cudnn {
 namespace {
 
 Library load() {
-    const char* named = std::getenv("SCVD_CUDNN");
-    const char* file = named && *named ? named : "libcudnn.so.9";
+    const char* file = environment_or("SCVD_CUDNN", "libcudnn.so.9");
     Library l{};
     l.handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     if (!l.handle)
