@@ -28,11 +28,12 @@ TextSide gathered(const TextSide& own, const BatchShare& batch) {
     return s;
 }
 
-// How many prompts the candidates of this rank's images have, all counted. Where every text meets a whole group that follows from the
-// batch; else it depends on who meets whom, and the host has to ask.
+// How many prompts the candidates of this rank's images have, all counted. All images together meet every text `size` times: in a last,
+// smaller group of k each text is met by k images, and by its own once more for each of the size - k that are missing. Which of them are
+// this rank's depends on who meets whom, and the host has to ask.
 std::int64_t prompts_met(const Seqs& slots, const Tensor& text, const BatchShare& batch, int size) {
-    if (batch.comm.alone() && batch.total() % size == 0) return slots.total * size;
-    ENG_CHECK(slots.count == batch.total(), "pairs", "a batch of ", batch.total(), " in groups of ", size, " cannot be filled up to a size that others have");
+    if (batch.comm.alone()) return slots.total * size;
+    ENG_CHECK(slots.count == batch.total(), "pairs", "the texts of several ranks cannot be filled up to a size that others have");
     std::int64_t rows = 0;
     for (const auto t : eng::download<std::int32_t>(text)) rows += slots.host_len[std::size_t(t)];
     return rows;

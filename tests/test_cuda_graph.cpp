@@ -97,11 +97,12 @@ TEST(ScvdGraph, ReplayedStepsEqualEagerOnesOnOtherBatches) {
 }
 
 // The loop's own step: batches of a data set, filled up to few sizes. What is replayed equals what a step does that meets them first.
-TEST(ScvdGraph, BatchesOfADataSetAreReplayedWithTheSameBits) {
+void expect_replays_with_the_same_bits(const char* pairs) {
+    SCOPED_TRACE(pairs);
     TempFolder folder;
     make_toy_set(folder.path / "set");
     Config c = toy_config(folder / "set");
-    c.train.batch = 6, c.model.loss.pairs = "hard:2";
+    c.train.batch = 6, c.model.loss.pairs = pairs;
     if (const char* vocabulary = std::getenv("SCVD_BPE")) bpe = vocabulary;
     const Dataset data = load_dataset(folder / "set");
     TextBank bank(c, bpe);
@@ -136,6 +137,9 @@ TEST(ScvdGraph, BatchesOfADataSetAreReplayedWithTheSameBits) {
     EXPECT_EQ(replayed.recorded(), 1) << "the third time, and replayed the fourth and fifth";
     eng::default_device = eng::Device::cpu;
 }
+
+TEST(ScvdGraph, BatchesOfADataSetAreReplayedWithTheSameBits) { expect_replays_with_the_same_bits("hard:2"); }
+TEST(ScvdGraph, SoAreBatchesThatGroupsDoNotDivide) { expect_replays_with_the_same_bits("hard:3"); }
 
 // A step that asks the host in its middle cannot be recorded: an error, not a graph that repeats the first answer.
 TEST(ScvdGraph, AStepThatReadsBackIsRefused) {

@@ -31,11 +31,11 @@ std::string Step::Inputs::sizes() const {
                        texts.prompts.count, texts.prompts.max_len, texts.prompts.total);
 }
 
-// Ranks ask each other in the middle of a step, and so does a last group that is smaller; checks look at every tensor on the host. A
-// part of an update does not end as it began: with spent gradients.
-bool Step::recordable(std::int64_t pairs) const {
+// Ranks ask each other in the middle of a step; checks look at every tensor on the host. A part of an update does not end as it
+// began: with spent gradients.
+bool Step::recordable() const {
     return config_.train.graph && config_.train.accumulate == 1 && memory_.device() == eng::Device::cuda && comm_.alone() && !eng::Tape::check_numerics &&
-           pairs % group_size(config_.model.loss, int(pairs)) == 0 && eng::conv_provider == eng::Provider::scvd && eng::attention_provider == eng::Provider::scvd;
+           eng::conv_provider == eng::Provider::scvd && eng::attention_provider == eng::Provider::scvd;
 }
 
 void Step::send(const HostBatch& host) {
@@ -46,7 +46,7 @@ void Step::send(const HostBatch& host) {
     sent_.pixels = eng::upload(sent_memory_, {n, im.height, im.width, 3}, host.pixels);
     sent_.augment = eng::indices(sent_memory_, host.augment).view({n, 8});
     sent_.labels = eng::indices(sent_memory_, host.labels);
-    sent_.texts = make_text_batch(sent_memory_, bank_, host.texts, {sd.slots, sd.prompt_dropout, sd.neutral, std::uint64_t(config_.train.seed), host.readings}, recordable(n));
+    sent_.texts = make_text_batch(sent_memory_, bank_, host.texts, {sd.slots, sd.prompt_dropout, sd.neutral, std::uint64_t(config_.train.seed), host.readings}, recordable());
 }
 
 void Step::run(bool last) {
@@ -58,7 +58,7 @@ void Step::run(bool last) {
         eng::copy(here, t);
         t = here;
     });
-    if (recordable(now.pairs) && !report_) graph_.run(now.sizes(), [&] { enqueue(now, last); });
+    if (recordable() && !report_) graph_.run(now.sizes(), [&] { enqueue(now, last); });
     else enqueue(now, last);
     now = {};
     ENG_CHECK(memory_.in_use() == 0, "train", memory_.in_use(), " bytes of step memory were not given back");

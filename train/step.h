@@ -37,7 +37,7 @@ private:
         std::string sizes() const;
     };
     void enqueue(const Inputs&, bool last);
-    bool recordable(std::int64_t pairs) const;
+    bool recordable() const;
 
     const Config& config_;
     const Scvd& model_;
