@@ -33,7 +33,7 @@ public:
     }
 
 private:
-    static constexpr int kMost = 64;
+    static constexpr int kMost = 128;
     struct Entry { int runs = 0; std::unique_ptr<Replay> replay; };
     Arena& arena_;
     std::map<std::string, Entry> entries_;

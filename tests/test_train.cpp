@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "engine/parallel.h"
+#include "engine/transfer.h"
 #include "tests/errors.h"
 #include "tests/toy_set.h"
 #include "train/checkpoint.h"
@@ -17,6 +18,7 @@
 #include "train/loop.h"
 #include "train/search.h"
 #include "train/sheet.h"
+#include "train/step.h"
 
 using namespace scvd;
 using namespace scvd::test;
@@ -170,8 +172,47 @@ TEST(Loader, SameBatchesForAnyNumberOfWorkers) {
     EXPECT_EQ(stream(1), stream(3));
 }
 
-TEST(Accumulation, TwoHalvesUpdateLikeOneWholeForAPlainMean) {
-    // ITC over a batch is not a sum over halves, so only the bookkeeping is checked: steps, epochs and finite losses.
+// An update of two micro-batches has the mean of their gradients and losses; the one after it starts from nothing.
+TEST(Accumulation, TakesTheMeanOfItsParts) {
+    TempFolder f;
+    make_toy_set(f.path / "set");
+    Config c = toy_config(f / "set");
+    c.model.dtype = "f64", c.model.loss.pairs = "hard:1", c.train.batch = 4;
+    const Dataset d = load_dataset(f / "set");
+    TextBank bank(c, "");
+    const std::vector<TextItem> items = items_of(bank, d.train);
+    Pictures pictures(paths_of(d.train), 48, 24, 16);
+    Loader loader(c, d.train, pictures, items, 0);
+    const HostBatch batches[] = {loader.next(), loader.next()};
+    // The gradients of the last of `updates` updates, and its losses.
+    const auto found = [&](const std::vector<int>& parts, int updates) {
+        c.train.accumulate = int(parts.size());
+        eng::Arena weights;
+        Scvd model(c.model, weights, 5);
+        eng::Comm alone;
+        eng::Buckets buckets(model.params(), alone, 1 << 20);
+        eng::AdamW optimizer(model.params(), weights, {.beta1 = 0});  // its first moment is the gradient
+        Step step(c, model, bank, alone, buckets, optimizer);
+        for (int u = 0; u < updates; ++u)
+            for (std::size_t i = 0; i < parts.size(); ++i) {
+                step.send(batches[parts[i]]);
+                if (i + 1 == parts.size()) optimizer.prepare(0, 0, 1);
+                step.run(i + 1 == parts.size());
+            }
+        std::vector<double> all = eng::download_wide(optimizer.m);
+        for (const auto& [name, value] : step.take_losses()) all.push_back(value / updates);
+        return all;
+    };
+    const auto one = found({0}, 1), other = found({1}, 1), both = found({0, 1}, 1), again = found({0, 1}, 2);
+    ASSERT_EQ(both.size(), one.size());
+    for (std::size_t i = 0; i < both.size(); ++i) {
+        const double mean = (one[i] + other[i]) / 2, rounding = 1e-12 * (std::fabs(one[i]) + std::fabs(other[i]) + 1e-3);
+        ASSERT_NEAR(both[i], mean, rounding) << i;
+        ASSERT_NEAR(again[i], mean, rounding) << i;
+    }
+}
+
+TEST(Accumulation, CountsUpdates) {
     TempFolder f;
     make_toy_set(f.path / "set");
     Config c = toy_config(f / "set");

@@ -18,7 +18,7 @@ void print_memory(const eng::Tape& tape, const eng::Arena& memory) {
 
 }  // namespace
 
-Step::Step(const Config& c, const Scvd& model, const TextBank& bank, eng::Comm& comm, eng::Buckets& buckets, eng::AdamW& optimizer)
+Step::Step(const Config& c, Scvd& model, const TextBank& bank, eng::Comm& comm, eng::Buckets& buckets, eng::AdamW& optimizer)
     : config_(c), model_(model), bank_(bank), comm_(comm), buckets_(buckets), optimizer_(optimizer), graph_(memory_) {
     const eng::DType dtype = eng::stats_dtype(dtype_named(c.model.dtype));
     seed_ = eng::upload_as(sent_memory_, {1}, {1.0 / double(c.train.accumulate)}, dtype);
@@ -31,10 +31,9 @@ std::string Step::Inputs::sizes() const {
                        texts.prompts.count, texts.prompts.max_len, texts.prompts.total);
 }
 
-// Ranks ask each other in the middle of a step; checks look at every tensor on the host. A part of an update does not end as it
-// began: with spent gradients.
+// Ranks ask each other in the middle of a step; checks look at every tensor on the host.
 bool Step::recordable() const {
-    return config_.train.graph && config_.train.accumulate == 1 && memory_.device() == eng::Device::cuda && comm_.alone() && !eng::Tape::check_numerics &&
+    return config_.train.graph && memory_.device() == eng::Device::cuda && comm_.alone() && !eng::Tape::check_numerics &&
            eng::conv_provider == eng::Provider::scvd && eng::attention_provider == eng::Provider::scvd;
 }
 
@@ -58,7 +57,7 @@ void Step::run(bool last) {
         eng::copy(here, t);
         t = here;
     });
-    if (recordable() && !report_) graph_.run(now.sizes(), [&] { enqueue(now, last); });
+    if (recordable() && !report_) graph_.run(now.sizes() + (last ? ", with the optimizer" : ""), [&] { enqueue(now, last); });
     else enqueue(now, last);
     now = {};
     ENG_CHECK(memory_.in_use() == 0, "train", memory_.in_use(), " bytes of step memory were not given back");
@@ -83,6 +82,7 @@ void Step::enqueue(const Inputs& in, bool last) {
     if (!last) return;
     buckets_.finish();
     optimizer_.apply();
+    if (config_.train.accumulate > 1) model_.params().zero_grad();  // not merely spent: whichever part is replayed adds to what it finds
 }
 
 LossValues Step::take_losses() {

@@ -12,7 +12,7 @@ namespace scvd {
 
 class Step {
 public:
-    Step(const Config&, const Scvd&, const TextBank&, eng::Comm&, eng::Buckets&, eng::AdamW&);
+    Step(const Config&, Scvd&, const TextBank&, eng::Comm&, eng::Buckets&, eng::AdamW&);
     // The batch after the one that runs, on its way while that computes.
     void send(const HostBatch&);
     // Forward and backward of the batch that was sent; with the last of an update gradients are added up over ranks, and the optimizer,
@@ -40,7 +40,7 @@ private:
     bool recordable() const;
 
     const Config& config_;
-    const Scvd& model_;
+    Scvd& model_;
     const TextBank& bank_;
     eng::Comm& comm_;
     eng::Buckets& buckets_;
