@@ -81,6 +81,7 @@ def beside(ours, args):
         for _ in range(2 if args[2] == "cuda" else 3):  # A B A B
             for who, command in (("ours", [ours, *args]), ("torch", [sys.executable, __file__, "--twin", folder, args[1], args[2]])):
                 r = result(command)
+                print(who, json.dumps(r), file=sys.stderr, flush=True)  # kept if what follows is cut short
                 r["all_runs_s"] = best.get(who, {}).get("all_runs_s", []) + [r["scores_s"]]
                 best[who] = r if who not in best or r["scores_s"] < best[who]["scores_s"] else best[who] | {"all_runs_s": r["all_runs_s"]}
     gap, allowed = best["torch"]["largest_difference"], 1e-4 if args[1] == "f32" else 3e-2

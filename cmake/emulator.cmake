@@ -64,7 +64,7 @@ foreach(b plain asan check)
   target_sources(ops_cuda_emulated_${b} PRIVATE ${cuemu_cudnn} ${cuemu_${b}_comm})
   target_include_directories(ops_cuda_emulated_${b} SYSTEM PRIVATE ${CUDNN_INCLUDE} $<$<BOOL:${NCCL_HEADERS}>:${NCCL_HEADERS}>)
 
-  foreach(t conformance clean bugs)
+  foreach(t conformance order clean bugs)
     emulated_objects(cuemu_${t}_${b}_objects SOURCES ${CMAKE_SOURCE_DIR}/tests/cuemu/${t}.cu FLAGS ${cuemu_${b}_all} ${cuemu_${b}_kernel})
     add_executable(cuemu_${t}_${b})
     target_link_libraries(cuemu_${t}_${b} PRIVATE cuemu_${t}_${b}_objects cuemu_memory_${b} cuemu_${b})
@@ -123,7 +123,7 @@ endif()
 
 # Each program under a random schedule, without instrumentation also in order; scripts/nightly.sh runs twenty of them. What the
 # access checker and ASan find does not depend on the schedule but for what it lets happen.
-foreach(t cuemu_conformance cuemu_clean test_ladder ${SCVD_KERNEL_TESTS})
+foreach(t cuemu_conformance cuemu_order cuemu_clean test_ladder ${SCVD_KERNEL_TESTS})
   add_test(NAME ${t}_plain COMMAND ${t}_plain)
   foreach(b plain asan check)
     add_test(NAME ${t}_${b}_seed1 COMMAND ${t}_${b})

@@ -1,8 +1,8 @@
 # What scripts/gpu_suite.sh runs on a machine with a GPU: the tests of the kernels, linked with nvcc's objects. They are not
 # part of the default build; GoogleTest is linked statically, so that they run where no package is installed.
 add_custom_target(gpu_suite)
-set(context engine/device_cuda.cpp engine/backing_cuda.cpp)
-foreach(t conformance clean)
+set(context engine/device_cuda.cpp engine/backing_cuda.cpp engine/graph_cuda.cpp)
+foreach(t conformance order clean)
   add_executable(gpu_${t} EXCLUDE_FROM_ALL tests/cuemu/${t}.cu ${context})
   set_target_properties(gpu_${t} PROPERTIES CUDA_STANDARD_REQUIRED OFF)
   target_compile_options(gpu_${t} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr>)

@@ -10,7 +10,7 @@ target_link_libraries(scvd_emulated PRIVATE train ${emulated})
 set_target_properties(scvd_emulated PROPERTIES ENABLE_EXPORTS ON)  # cuDNN's stand-in uses the emulator's runtime
 add_executable(bench_all_pairs_emulated EXCLUDE_FROM_ALL bench/bench_all_pairs.cpp engine/backing_cuda.cpp)
 target_link_libraries(bench_all_pairs_emulated PRIVATE made_up ${emulated})
-add_custom_target(gpu_rehearsal DEPENDS scvd_emulated scvd_bench_emulated bench_all_pairs_emulated cuemu_conformance_plain cuemu_clean_plain
+add_custom_target(gpu_rehearsal DEPENDS scvd_emulated scvd_bench_emulated bench_all_pairs_emulated cuemu_conformance_plain cuemu_order_plain cuemu_clean_plain
   test_parity_plain test_gemm_plain test_attention_plain test_ladder_plain test_cuda_memory_plain test_cuda_graph_plain test_cuda_train_plain $<TARGET_NAME_IF_EXISTS:cudnn_twin>
   $<TARGET_NAME_IF_EXISTS:nccl_twin> $<TARGET_NAME_IF_EXISTS:test_cuda_comm_plain>)
 if(TARGET nccl_twin AND Python3_FOUND)

@@ -3,6 +3,7 @@
 #   proof          the catalogue against the CPU and against itself, products, attention, ladders, graph against eager, NCCL
 #   training       a step and a run whose losses match the CPU's
 #   kernels        each call of a step beside PyTorch, cuBLASLt and cuDNN, in three processes: a kernel that faults costs its own
+#   knobs          our step without early launches, without clusters, without the graph
 #   pairs          scores of every pair beside PyTorch
 #   training_step  whole steps beside PyTorch: last, as one that is cut short keeps what it has written
 #   through_cudnn  what cuDNN can compute, computed by it
@@ -17,12 +18,12 @@
 #   SUITE_KERNELS="--batches 64,128,256"               which rows, the suite says itself
 #   SUITE_STEP="--batches 64,128,256 --compile default,reduce-overhead,max-autotune"
 #   SUITE_PAIRS="vit-b16 bf16 cuda 6156 3074 32 64"    all of CUHK-PEDES' test split
-# Nothing takes longer than LIMIT_TESTS, _KERNELS, _STEP, _PAIRS or _SANITIZER seconds: a kernel that spins is ended. What would
+# Nothing takes longer than LIMIT_TESTS, _KERNELS, _KNOBS, _STEP, _PAIRS or _SANITIZER seconds: a kernel that spins is ended. What would
 # begin later than SUITE_SECONDS after the start, or last longer, is not run to its end.
 set -uo pipefail
-all=(proof training kernels pairs training_step through_cudnn sanitizer)
+all=(proof training kernels knobs pairs training_step through_cudnn sanitizer)
 parts=("$@")
-[ $# -gt 0 ] || parts=("${all[@]:0:6}")
+[ $# -gt 0 ] || parts=("${all[@]:0:7}")
 for part in "${parts[@]}"; do
     [[ " ${all[*]} " = *" $part "* ]] || { echo "gpu_suite: no part \"$part\"; there are ${all[*]}" >&2; exit 2; }
 done
@@ -120,10 +121,14 @@ test_of_kernels() {  # as step; the program is the last word
 limit=${LIMIT_TESTS:-60}
 test_of_kernels "conformance of the PTX" "$bin/gpu_conformance"
 last_of_it=${notes[-1]}
-if [ "${states[-1]}" != passed ]; then
+if [[ $last_of_it = *"no NVIDIA driver"* ]]; then
+    echo "gpu_suite: ${last_of_it#*: } (nvidia-smi says: $gpu); nothing was run" >&2
+    exit 2
+elif [ "${states[-1]}" != passed ]; then
     echo "the PTX does not do what its twins do: what follows cannot be trusted" | tee -a "$table"
 fi
 proof() {
+    test_of_kernels "kernels, copies, graphs in order" "$bin/gpu_order"
     step "clean kernels" "$bin/gpu_clean"
     for t in gemm parity attention ladder; do test_of_kernels "$t" "$bin/gpu_test_$t"; done
     # The tests' shapes give a block of a large card one tile at most; as on two multiprocessors it has to go round.
@@ -212,6 +217,12 @@ training_step() {
     # shellcheck disable=SC2086
     if [ ! -e "$library" ]; then skip "training step" "libscvd_bench.so is not in $bin"
     else compare "$run: training step" "$root/bench/$run.py" step --lib "$library" --out "$measured" ${SUITE_STEP:---batches 128 --samples 15}; fi
+}
+knobs() {
+    local limit=${LIMIT_KNOBS:-90}
+    # shellcheck disable=SC2086
+    if [ ! -e "$library" ]; then skip "a step without this and that" "libscvd_bench.so is not in $bin"
+    else step "a step without this and that" "${with_python[@]}" python3 "$root/bench/knobs.py" "$library" ${SUITE_KNOBS:-vit-b16 128 15}; fi
 }
 pairs() {
     local limit=${LIMIT_PAIRS:-120}

@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY=passive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 for b in plain check; do
-    for t in cuemu_conformance cuemu_clean test_parity test_gemm test_attention test_ladder; do
+    for t in cuemu_conformance cuemu_order cuemu_clean test_parity test_gemm test_attention test_ladder; do
         [ -x "$build/${t}_$b" ] || { echo "FAILED: $build/${t}_$b is not built"; exit 1; }
         for ((seed = first * 100; seed < first * 100 + seeds; ++seed)); do
             CUEMU_ORDER=random CUEMU_ASYNC=random CUEMU_SEED=$seed "$build/${t}_$b" >"$log" 2>&1 ||

@@ -50,6 +50,7 @@ protected:
 TEST_F(CudaTraining, LogsTheNumbersOfTheCpu) {
     for (const char* dtype : {"f32", "bf16"}) {
         config.model.dtype = dtype;
+        if (std::string(dtype) == "bf16") config.model.loss.pairs = "all";  // of two that are nearly alike, rounding decides which is met
         const std::string at = folder / dtype;
         run(config, at + "-cpu", eng::Device::cpu);
         run(config, at + "-cuda", eng::Device::cuda);

@@ -30,9 +30,8 @@ __device__ int segment_of(const View& ends, std::int64_t i) {  // the first s wi
     return low;
 }
 
-template <int V> __device__ void update(const AdamWArgs& a, std::int64_t i) {
+template <int V> __device__ void update(const AdamWArgs& a, std::int64_t i, int s) {  // in segment s
     const float* scalar = ptr<float>(a.scalars);
-    const int s = segment_of(a.ends, i);
     const float lr = ptr<float>(a.lr)[s], decay = ptr<float>(a.decay)[s];
     const float pull = a.l2 ? decay : 0.f, keep = a.l2 ? 1.f : 1.f - lr * decay;
     Vec<float, V> w = read<V>(ptr<float>(a.master) + i), m = read<V>(ptr<float>(a.m) + i), v = read<V>(ptr<float>(a.v) + i);
@@ -54,8 +53,9 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWArgs a) {
     in_turn();
     const std::int64_t n = a.master.numel(), i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * 4;
     if (i >= n) return;
-    if (i + 4 <= n && segment_of(a.ends, i) == segment_of(a.ends, i + 3)) return update<4>(a, i);
-    for (std::int64_t k = i; k < n && k < i + 4; ++k) update<1>(a, k);
+    const int s = segment_of(a.ends, i);
+    if (i + 4 <= n && i + 4 <= ptr<std::int32_t>(a.ends)[s]) return update<4>(a, i, s);
+    for (std::int64_t k = i; k < n && k < i + 4; ++k) update<1>(a, k, segment_of(a.ends, k));
 }
 
 // What gradients are multiplied by, so that their norm stays below a limit: the norm never leaves the device.

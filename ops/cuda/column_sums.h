@@ -33,27 +33,39 @@ __device__ void sum_chunk(std::int64_t rows, std::int64_t cols, float* partial, 
     }
 }
 
-// y[c] (+)= the sum over chunks of partial[chunk * pitch + c]: each row lane adds every eighth chunk, then lanes in order.
-__global__ void __launch_bounds__(kColumns * kRowLanes) add_chunks_kernel(const float* partial, int chunks, std::int64_t pitch, Out y) {
+// first[c] (+)= the sum over chunks of partial[chunk][0][c], second[c] that of partial[chunk][1][c] if the grid has two rows: each row lane
+// adds every 16th chunk, then lanes in order. This is a chain of L2's latencies: 396 chunks are 25 to a lane, and eight are
+// asked for at a time.
+constexpr int kChunkLanes = 16;
+__global__ void __launch_bounds__(kColumns * kChunkLanes) add_chunks_kernel(const float* partial, int chunks, std::int64_t cols, Out first, Out second) {
     in_turn();
-    GPU_SHARED(part, float[kRowLanes][kColumns]);
-    const std::int64_t c = std::int64_t(blockIdx.x) * kColumns + threadIdx.x;
+    GPU_SHARED(part, float[kChunkLanes][kColumns]);
+    const std::int64_t c = std::int64_t(blockIdx.x) * kColumns + threadIdx.x, pitch = gridDim.y * cols;
+    const float* column = partial + blockIdx.y * cols + c;
     float total = 0;
-    if (c < y.numel())
-        for (int k = threadIdx.y; k < chunks; k += kRowLanes) total += partial[k * pitch + c];
+    if (c < cols)
+#pragma unroll 8
+        for (int k = threadIdx.y; k < chunks; k += kChunkLanes) total += column[k * pitch];
     part[threadIdx.y][threadIdx.x] = total;
     __syncthreads();  // every row lane has left its sum
-    if (threadIdx.y != 0 || c >= y.numel()) return;
+    if (threadIdx.y != 0 || c >= cols) return;
     total = 0;
-    for (int r = 0; r < kRowLanes; ++r) total += part[r][threadIdx.x];
-    emit(y, c, total);
+    for (int r = 0; r < kChunkLanes; ++r) total += part[r][threadIdx.x];
+    if (blockIdx.y == 0) emit(first, c, total);
+    else emit(second, c, total);
 }
 
 inline Launch chunk_grid(std::int64_t rows, std::int64_t cols) {
     return {{ceil_div(cols, kColumns), unsigned(row_chunks(rows))}, {kColumns, kRowLanes}};
 }
-inline void add_chunks(const float* partial, int chunks, std::int64_t pitch, const Out& y) {
-    if (y.mode != Mode::skip) launch<add_chunks_kernel>({ceil_div(y.numel(), kColumns), {kColumns, kRowLanes}}, partial, chunks, pitch, y);
+inline Launch per_column(std::int64_t cols, unsigned sums) { return {{ceil_div(cols, kColumns), sums}, {kColumns, kChunkLanes}}; }
+// partial [chunks][cols]
+inline void add_chunks(const float* partial, int chunks, std::int64_t cols, const Out& y) {
+    if (y.mode != Mode::skip) launch<add_chunks_kernel>(per_column(cols, 1), partial, chunks, cols, y, Out{});
+}
+// partial [chunks][2][cols]
+inline void add_chunks(const float* partial, int chunks, std::int64_t cols, const Out& first, const Out& second) {
+    if (first.mode != Mode::skip || second.mode != Mode::skip) launch<add_chunks_kernel>(per_column(cols, 2), partial, chunks, cols, first, second);
 }
 
 }  // namespace

@@ -3,10 +3,10 @@
 //              dgamma = sum over rows of dy xhat,  dbeta = sum over rows of dy
 // with a max   y[b,c] = max over the rows of segment b of layer norm; dy belongs to the rows that reached it
 //
-// Work split   a warp per row, its lanes over the columns in vectors of four. A row is read again for each pass, from
-//              L1 after the first. Backward of the model's widths (layer_norm_backward_kernel): a warp keeps its row in
-//              registers and walks over rows of its block's chunk, adding up dgamma and dbeta on the way; the chunks' sums
-//              are added by column_sums.h. Other widths: dx by one kernel, the parameters' sums by another.
+// Work split   a warp per row, its lanes over the columns in vectors of four; rows of the model's widths are kept in registers, others
+//              read again for each pass, from L1 after the first. Backward of the model's widths (layer_norm_backward_kernel): a warp
+//              walks over rows of its block's chunk, adding up dgamma and dbeta on the way; the chunks' sums are added by
+//              column_sums.h. Other widths: dx by one kernel, the parameters' sums by another.
 //              With a max: a block per segment, each warp a stretch of its rows, the largest so far in registers beside the
 //              numbers of their rows; backward is the one-pass kernel, which makes dy of the segment's, asked from L1. Other
 //              widths: statistics of the rows, then a thread per column; backward spreads dy over the rows and is layer norm's.
@@ -53,6 +53,40 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
     if (lane() == 0) ptr<float>(a.mean)[n] = mean, ptr<float>(a.rstd)[n] = rstd;
 }
 
+// A row of K x 128 columns in a warp's registers, every column asked for at once: this lane has four neighbours of each 128.
+template <class T, int K> struct Row {
+    Vec<T, 4> x[K];
+    __device__ __forceinline__ explicit Row(const T* row) {
+#pragma unroll
+        for (int k = 0; k < K; ++k) x[k] = *reinterpret_cast<const Vec<T, 4>*>(row + k * 128 + lane() * 4);
+    }
+    __device__ __forceinline__ Stats stats(float eps) const {
+        float sum = 0, square = 0;
+        for (int k = 0; k < K; ++k)
+            for (int j = 0; j < 4; ++j) sum += float(x[k][j]);
+        const float mean = warp_sum(sum) / float(K * 128);
+        for (int k = 0; k < K; ++k)
+            for (int j = 0; j < 4; ++j) square += (float(x[k][j]) - mean) * (float(x[k][j]) - mean);
+        return {mean, rsqrtf(warp_sum(square) / float(K * 128) + eps)};
+    }
+};
+
+template <class T, int K> __global__ void __launch_bounds__(kWarps * 32) layer_norm_row_kernel(LayerNormFwd a) {
+    in_turn();
+    const std::int64_t n = warp_row();
+    if (n >= a.x.rows) return;
+    const Row<T, K> of(row<T>(a.x, n));
+    const auto [mean, rstd] = of.stats(a.eps);
+    for (int k = 0; k < K; ++k) {
+        const int c = k * 128 + lane() * 4;
+        const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + c), beta = read<4>(ptr<T>(a.beta) + c);
+        Vec<float, 4> y;
+        for (int j = 0; j < 4; ++j) y[j] = (float(of.x[k][j]) - mean) * rstd * gamma[j] + beta[j];
+        emit<4>(a.y, n * K * 128 + c, y);
+    }
+    if (lane() == 0) ptr<float>(a.mean)[n] = mean, ptr<float>(a.rstd)[n] = rstd;
+}
+
 template <class T, int K> __global__ void __launch_bounds__(kWarps * 32, K <= 6 ? 2 : 1) layer_norm_max_kernel(LayerNormMaxFwd a) {
     in_turn();
     constexpr int C = K * 128;
@@ -64,20 +98,12 @@ template <class T, int K> __global__ void __launch_bounds__(kWarps * 32, K <= 6 
     for (int k = 0; k < K; ++k)
         for (int j = 0; j < 4; ++j) best[k][j] = -INFINITY, at[k][j] = first + rows * warp / kWarps;
     for (int n = first + rows * warp / kWarps; n < first + rows * (warp + 1) / kWarps; ++n) {
-        Vec<T, 4> x[K];
-#pragma unroll
-        for (int k = 0; k < K; ++k) x[k] = *reinterpret_cast<const Vec<T, 4>*>(row<T>(a.x, n) + k * 128 + col);
-        float sum = 0, square = 0;
-        for (int k = 0; k < K; ++k)
-            for (int j = 0; j < 4; ++j) sum += float(x[k][j]);
-        const float mean = warp_sum(sum) / float(C);
-        for (int k = 0; k < K; ++k)
-            for (int j = 0; j < 4; ++j) square += (float(x[k][j]) - mean) * (float(x[k][j]) - mean);
-        const float rstd = rsqrtf(warp_sum(square) / float(C) + a.eps);
+        const Row<T, K> of(row<T>(a.x, n));
+        const auto [mean, rstd] = of.stats(a.eps);
         for (int k = 0; k < K; ++k) {
             const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + k * 128 + col), beta = read<4>(ptr<T>(a.beta) + k * 128 + col);
             for (int j = 0; j < 4; ++j) {
-                const float v = (float(x[k][j]) - mean) * rstd * gamma[j] + beta[j];
+                const float v = (float(of.x[k][j]) - mean) * rstd * gamma[j] + beta[j];
                 if (beats(v, best[k][j])) best[k][j] = v, at[k][j] = n;
             }
         }
@@ -218,12 +244,6 @@ template <class T> __global__ void __launch_bounds__(kColumns * kRowLanes) layer
 
 }  // namespace
 
-void layer_norm_forward(const LayerNormFwd& a) {
-    dispatch(a.x.dtype, in_fours(a.x.cols, {&a.x, &a.gamma, &a.beta, &a.y}), "layer_norm", [&](auto tag, auto v) {
-        launch<layer_norm_forward_kernel<decltype(tag), v>>(warp_per_row(a.x.rows), a);
-    });
-}
-
 // run(K) for the widths K 128 whose rows are kept in registers; false for others.
 template <class Run> static bool with_row_in_registers(std::int64_t cols, Run&& run) {
     if (cols % 128) return false;
@@ -237,6 +257,14 @@ template <class Run> static bool with_row_in_registers(std::int64_t cols, Run&& 
     return false;
 }
 
+void layer_norm_forward(const LayerNormFwd& a) {
+    dispatch(a.x.dtype, in_fours(a.x.cols, {&a.x, &a.gamma, &a.beta, &a.y}), "layer_norm", [&](auto tag, auto v) {
+        using T = decltype(tag);
+        const bool known = v == 4 && with_row_in_registers(a.x.cols, [&](auto k) { launch<layer_norm_row_kernel<T, k>>(warp_per_row(a.x.rows), a); });
+        if (!known) launch<layer_norm_forward_kernel<T, v>>(warp_per_row(a.x.rows), a);
+    });
+}
+
 template <bool Max> static bool layer_norm_backward_in_one_pass(const LayerNormBwd& a, const View& argmax) {
     const std::int64_t N = a.x.rows, C = a.x.cols;
     if (!N || (a.dx.p && a.dx.dtype != a.x.dtype) || !in_fours(C, {&a.x, &a.dy, &a.gamma, &a.dx, &argmax})) return false;
@@ -246,8 +274,7 @@ template <bool Max> static bool layer_norm_backward_in_one_pass(const LayerNormB
         dispatch(a.x.dtype, "layer_norm", [&](auto tag) {
             launch<layer_norm_backward_kernel<decltype(tag), k, Max>>({unsigned(chunks), kRowWarps * 32}, a, argmax, partial.as<float>());
         });
-        add_chunks(partial.as<float>(), chunks, 2 * C, a.dgamma);
-        add_chunks(partial.as<float>() + C, chunks, 2 * C, a.dbeta);
+        add_chunks(partial.as<float>(), chunks, C, a.dgamma, a.dbeta);
     });
 }
 
@@ -264,8 +291,7 @@ void layer_norm_backward(const LayerNormBwd& a) {
     dispatch(a.x.dtype, "layer_norm", [&](auto tag) {
         launch<layer_norm_affine_kernel<decltype(tag)>>(chunk_grid(N, C), a, partial.as<float>());
     });
-    add_chunks(partial.as<float>(), chunks, 2 * C, a.dgamma);
-    add_chunks(partial.as<float>() + C, chunks, 2 * C, a.dbeta);
+    add_chunks(partial.as<float>(), chunks, C, a.dgamma, a.dbeta);
 }
 
 void layer_norm_max_forward(const LayerNormMaxFwd& a) {

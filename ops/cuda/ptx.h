@@ -254,7 +254,9 @@ PTX_INLINE void cluster_sync(GPU_SITE_ONLY) {
     SM90_ASM("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
 #endif
 }
-// Arrives at the barrier that lies where `bar` does, in block `rank` of the cluster.
+// Arrives at the barrier that lies where `bar` does, in block `rank` of the cluster. It says that this block has read something, and publishes
+// nothing that it wrote, so the release of a block's scope is enough, as in CUTLASS's pipelines: a cluster's is a fence of the whole device
+// (MEMBAR.ALL.GPU in SASS), once per step of a product's main loop.
 PTX_INLINE void mbar_arrive_at(uint64_t* bar, unsigned rank) {
 #if GPU_EMULATED
     cuemu::mbar_arrive_at(bar, rank);
@@ -262,7 +264,7 @@ PTX_INLINE void mbar_arrive_at(uint64_t* bar, unsigned rank) {
     SM90_ASM(
         "{\n.reg .b32 there;\n"
         "mapa.shared::cluster.u32 there, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(smem_u32(bar)),
+        "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(smem_u32(bar)),
         "r"(rank)
         : "memory");
 #endif

@@ -1,6 +1,7 @@
 // Sums: of everything (sum, dot), over the rows of a matrix (row_sum), along each row (row_dot).
 //
-// Work split   sum and dot: up to 512 blocks stride over the elements and leave a partial each, one block adds those.
+// Work split   sum and dot: up to 512 blocks stride over the elements, four vectors a thread at a time, and leave a partial each, one
+//              block adds those.
 //              row_sum: see column_sums.h. row_dot: a warp per row.
 // Traffic      each operand once; 1 or 2 FLOPs an element: bound by memory.
 // Numerics     f32 sums, in many short chains rather than one long one.
@@ -18,13 +19,21 @@ template <class T, int V> __global__ void __launch_bounds__(kThreads) dot_kernel
     const std::int64_t n = a.numel(), stride = std::int64_t(gridDim.x) * kThreads * V;
     float s = 0;
     std::int64_t i = (std::int64_t(blockIdx.x) * kThreads + threadIdx.x) * V;
-    for (; i + V <= n; i += stride) {
-        const Vec<float, V> x = read<V>(ptr<T>(a) + i);
-        Vec<float, V> y;
-        if (b.p) y = read<V>(ptr<T>(b) + i);
+    const auto add = [&](auto steps) {  // asked for together: one load at a time leaves memory idle for a third of its latency
+        constexpr int S = decltype(steps)::value;
+        Vec<float, V> x[S], y[S];
 #pragma unroll
-        for (int j = 0; j < V; ++j) s += b.p ? x[j] * y[j] : x[j];
-    }
+        for (int k = 0; k < S; ++k) {
+            x[k] = read<V>(ptr<T>(a) + i + k * stride);
+            if (b.p) y[k] = read<V>(ptr<T>(b) + i + k * stride);
+        }
+#pragma unroll
+        for (int k = 0; k < S; ++k)
+            for (int j = 0; j < V; ++j) s += b.p ? x[k][j] * y[k][j] : x[k][j];
+        i += S * stride;
+    };
+    while (i + 3 * stride + V <= n) add(std::integral_constant<int, 4>{});
+    while (i + V <= n) add(std::integral_constant<int, 1>{});
     for (; i < n; ++i) s += float(ptr<T>(a)[i]) * (b.p ? float(ptr<T>(b)[i]) : 1.f);  // the last few, in one thread
     s = block_sum<kThreads>(s);
     if (threadIdx.x == 0) partial[blockIdx.x] = s;

@@ -84,7 +84,7 @@ static void cp_async() {
     expect("cp.async zero fill", bad, 0);
 }
 
-// A box that hangs over two edges of the tensor: where its bytes land, and the zeros.
+// A box that hangs over two edges of the tensor, or lies behind one: where its bytes land, the zeros, and that all bytes are counted.
 __global__ void k_tma(const __grid_constant__ TensorMap map, unsigned short* out, int x, int y) {
     in_turn();
     GPU_DYN_SHARED(unsigned short, s);
@@ -101,8 +101,8 @@ __global__ void k_tma(const __grid_constant__ TensorMap map, unsigned short* out
     while (!mbar_try_wait(&bar, 0)) {}
     for (int i = threadIdx.x; i < 64 * 64; i += blockDim.x) out[i] = s[i];
 }
-static void tma() {
-    const int rows = 100, cols = 120, x = 80, y = 60;
+static void tma(const char* where, int x, int y) {
+    const int rows = 100, cols = 120;
     vector<bf16> in(rows * cols);
     for (size_t i = 0; i < in.size(); ++i)
         *reinterpret_cast<unsigned short*>(&in[i]) = static_cast<unsigned short>(i + 1);
@@ -116,7 +116,7 @@ static void tma() {
             const int at = r * 64 + ((c / 8 ^ r % 8) * 8 + c % 8);  // 16-byte chunks permuted by the row
             bad += got[at] != (y + r < rows && x + c < cols ? (y + r) * cols + x + c + 1 : 0);
         }
-    expect("TMA box, 128-byte swizzle, zero fill", bad, 0);
+    expect(std::string("TMA box ") + where + ", 128-byte swizzle, zero fill", bad, 0);
 }
 
 // Two blocks of a cluster: each sends its half of a box to both and waits for both; then it tells the other that it has read.
@@ -186,9 +186,10 @@ static float value_a(int r, int k) { return float((r * 5 + k * 3) % 11 - 5); }
 static float value_b(int k, int c) { return float((k * 7 + c * 2) % 9 - 4); }
 
 template <int N, Major MA, Major MB>
-__global__ __launch_bounds__(128, 1) void k_wgmma(const bf16* stored, float* out) {  // a as it is to lie, then b
+__global__ __launch_bounds__(128, 1) void k_wgmma(const bf16* stored, float* out, int first) {  // a as it is to lie, then b
     in_turn();
-    GPU_DYN_SHARED(bf16, s);
+    GPU_DYN_SHARED(bf16, memory);
+    bf16* s = memory + first;
     for (int i = threadIdx.x; i < (64 + N) * 64; i += 128) s[i] = stored[i];
     fence_proxy_async();
     __syncthreads();
@@ -217,7 +218,7 @@ static int wrong_elements(const vector<float>& got) {
     return bad;
 }
 template <int N, Major MA, Major MB>
-static void wgmma_case() {
+static void wgmma_case(int kb = 0) {  // the operands lie so far into shared memory
     vector<bf16> stored((64 + N) * 64);
     for (int k = 0; k < 64; ++k) {
         for (int r = 0; r < 64; ++r) stored[operand_at<MA>(r, k)] = __float2bfloat16(value_a(r, k));
@@ -225,9 +226,10 @@ static void wgmma_case() {
     }
     Device<bf16> in(stored);
     Device<float> d(128 * N / 2);
-    launch<k_wgmma<N, MA, MB>>({dim3(1), dim3(128), (64 + N) * 128}, in.p, d.p);
+    launch<k_wgmma<N, MA, MB>>({dim3(1), dim3(128), std::size_t(kb) * 1024 + (64 + N) * 128}, in.p, d.p, kb * 512);
     const char* major[] = {"k-major", "mn-major"};
-    expect("wgmma m64n" + std::to_string(N) + "k16, a " + major[int(MA)] + ", b " + major[int(MB)], wrong_elements<N>(d.host()), 0);
+    expect("wgmma m64n" + std::to_string(N) + "k16, a " + major[int(MA)] + ", b " + major[int(MB)] + (kb ? ", " + std::to_string(kb) + " KB on" : ""),
+           wrong_elements<N>(d.host()), 0);
 }
 // a from registers: fragments of value_a.
 template <int N, Major MB>
@@ -307,30 +309,49 @@ static void shuffle() {
     expect("shuffles, votes, reduce", bad, 0);
 }
 
-// Kernels that come before their turn: each reads what another block of the one before wrote, blocks end at different times.
-__global__ void k_in_turn(const int* from, int* to) {
+// Warpgroups trade registers, as the product's producer and consumers do: 24 + 240 + 240 instead of 3 x 168.
+__global__ __launch_bounds__(384, 1) void k_registers(const float* in, float* out) {
     in_turn();
-    const unsigned n = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
-    __nanosleep(blockIdx.x % 7 * 3000);
-    to[i] = from[(i + n / 2 + 1) % n] + 1;
+    out += blockIdx.x * 384;
+    if (threadIdx.x < 128) {
+        setmaxnreg_dec<24>();
+        out[threadIdx.x] = in[threadIdx.x];
+    } else {
+        setmaxnreg_inc<240>();
+        float v[160];
+#pragma unroll
+        for (int i = 0; i < 160; ++i) v[i] = in[(threadIdx.x + i) % 384];
+        float sum = 0;
+#pragma unroll
+        for (int i = 0; i < 160; ++i) sum += v[i] * v[159 - i];
+        out[threadIdx.x] = sum;
+    }
 }
-static void kernels_in_turn() {
-    const int blocks = 160, n = blocks * 64;
-    const Device<int> a(vector<int>(n, 0)), b(n);
-    for (int k = 0; k < 20; ++k) launch<k_in_turn>({dim3(blocks), dim3(64)}, k % 2 ? b.p : a.p, k % 2 ? a.p : b.p);
+static void registers() {
+    vector<float> in(384);
+    for (int i = 0; i < 384; ++i) in[i] = float(i % 5 - 2);
+    constexpr int blocks = 200;  // more than run at once: what one has traded is whole again for the next
+    Device<float> d(in), o(blocks * 384);
+    launch<k_registers>({dim3(blocks), dim3(384)}, d.p, o.p);
+    const auto got = o.host();
     int bad = 0;
-    for (const int v : a.host()) bad += v != 20;
-    expect("kernels wait for the one before", bad, 0);
+    for (int t = 0; t < 384; ++t) {
+        float want = t < 128 ? in[t] : 0;
+        for (int i = 0; i < 160 && t >= 128; ++i) want += in[(t + i) % 384] * in[(t + 159 - i) % 384];
+        for (int b = 0; b < blocks; ++b) bad += got[b * 384 + t] != want;
+    }
+    expect("setmaxnreg", bad, 0);
 }
 
 int main() {
     try {
-        kernels_in_turn();
         shuffle();
         cp_async();
         ldmatrix();
         mma();
-        tma();
+        tma("over two edges", 80, 60);
+        tma("behind the last column", 128, 0);
+        tma("behind the last row", 0, 128);
         wgmma_case<8, Major::k, Major::k>();
         wgmma_registers_case<64, Major::k>();
         wgmma_registers_case<64, Major::mn>();
@@ -340,6 +361,10 @@ int main() {
         wgmma<128>();
         wgmma<192>();
         wgmma<256>();
+        wgmma_case<256, Major::k, Major::k>(72);
+        wgmma_case<256, Major::k, Major::k>(176);
+        wgmma_case<256, Major::mn, Major::mn>(176);
+        registers();
         if (clusters_are_wanted()) multicast();
     } catch (const std::exception& e) {
         printf("%s\n", e.what());
