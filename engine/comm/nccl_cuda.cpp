@@ -88,7 +88,7 @@ public:
         ncclComm_t comm = nullptr;
         if (const ncclResult_t e = nccl().CommInitRank(&comm, group.self().size, id, group.self().rank); e != ncclSuccess)
             fail("nccl", "the ranks do not get together: ", group.reason(nccl().GetErrorString(e)));
-        if (beside) CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+        if (beside) CUDA_CHECK(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, most_urgent()));
         CUDA_CHECK(cudaEventCreateWithFlags(&order_, cudaEventDisableTiming));
         std::lock_guard lock(mutex_);
         comm_ = comm, doing_ = "a collective on the GPU";
@@ -172,6 +172,13 @@ private:
         int d = 0;
         CUDA_CHECK(cudaGetDevice(&d));
         return d;
+    }
+    // A collective's few blocks go first where a kernel leaves multiprocessors free: behind products, each of which wants all of them,
+    // they would come when backward has ended.
+    static int most_urgent() {
+        int least = 0, most = 0;
+        CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &most));
+        return most;
     }
     static bool even(const std::vector<std::size_t>& n) { return std::adjacent_find(n.begin(), n.end(), std::not_equal_to<>()) == n.end(); }
     void follow(cudaStream_t later, cudaStream_t earlier) {
