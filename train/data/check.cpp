@@ -8,7 +8,7 @@
 #include <set>
 
 #include "engine/io/file.h"
-#include "engine/parallel.h"
+#include "engine/parallel_errors.h"
 #include "model/tokenizer.h"
 #include "train/data/contact_sheet.h"
 #include "train/data/image.h"
@@ -93,9 +93,7 @@ private:
 
     void look_at_pictures(SplitCheck& c, const Split& split) {
         std::vector<PictureFacts> facts(split.images.size());
-        eng::parallel_for(std::int64_t(facts.size()), 16, [&](std::int64_t b, std::int64_t e) {
-            for (auto i = std::size_t(b); i < std::size_t(e); ++i) facts[i] = facts_of(split.images[i].path);  // decoded before: does not throw
-        });
+        eng::all_or_throw(std::int64_t(facts.size()), 16, [&](std::int64_t i) { facts[std::size_t(i)] = facts_of(split.images[std::size_t(i)].path); });
         for (std::size_t i = 0; i < facts.size(); ++i) {
             const PictureFacts& f = facts[i];
             same_picture_[{f.hash, f.bytes}].push_back(split.name + "/" + split.images[i].name);
