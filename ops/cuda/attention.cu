@@ -86,6 +86,7 @@ bool wide_rows(std::initializer_list<const View*> views, int heads) {
 template <class Args>
 Args with_lengths(Args a) {
     ENG_CHECK(std::max(a.q.rows, a.k.rows) < (std::int64_t(1) << 30), "attention", a.q.rows, " query and ", a.k.rows, " key rows are too many");
+    ENG_CHECK(a.scale > 0, "attention", "scale ", a.scale, ", want more than 0: the largest score is found before it is scaled");
     if (!a.seqs.max_q) a.seqs.max_q = int(a.q.rows);
     if (!a.seqs.max_k) a.seqs.max_k = int(a.k.rows);
     return a;
@@ -93,7 +94,7 @@ Args with_lengths(Args a) {
 // Rows of a head that fit into shared memory: 128 bytes each, of two matrices (backward: four), beside some strips.
 constexpr int kWhole = 256;
 bool fits(int rows_k, int rows_q, int matrices) {
-    return rows_k && rows_q && std::max(rows_k, rows_q) <= kWhole && std::size_t(rows_k + rows_q) / 2 * matrices * 128 + 12 * 1024 <= chip().smem;
+    return rows_k && rows_q && std::max(rows_k, rows_q) <= kWhole && std::size_t(rows_k + rows_q) / 2 * matrices * 128 + 16 * 1024 <= chip().smem;
 }
 
 }  // namespace

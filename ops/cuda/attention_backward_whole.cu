@@ -1,7 +1,7 @@
 // Attention backward for short sequences, bf16, head width 64: everything that a head needs lies in shared memory.
 //
-// Work split   a block of 8 warps (4 up to 80 rows, 1 up to 16) takes a (sequence, head). First warps take turns at strips of 16 keys and make their dk
-//              and dv, then at strips of 16 queries and make their dq.
+// Work split   a block of 8 warps (2 up to 80 rows, 1 up to 16) takes a (sequence, head). Warps take turns at one list: strips of 16 keys, of
+//              which they make dk and dv, then strips of 16 queries, of which they make dq.
 // Tiling       q, dy, k, v of the head in shared memory: 4 x 128 bytes a row; 193 rows: 108 KB, two blocks a multiprocessor.
 //
 //                 keys     p^T = exp2(k q^T - lse)   dp^T = v dy^T     dv += p^T dy    dk += ds^T q
@@ -9,7 +9,7 @@
 //
 // Traffic      reads q, k, v, y, dy, lse once and writes dq, dk, dv once. Scores and dp are computed twice (14 nq nk 64 FLOP
 //              in place of 10): that way no strip waits for another and nothing but the inputs is ever shared.
-// Registers    128 (8 warps; causal 170), 168 (4 warps, 1 warp), no spills. q, k, v, dy arrive 16 bytes a copy.
+// Registers    128 (8 warps; causal 176), 168 (2 warps, 1 warp), no spills. q, k, v, dy arrive 16 bytes a copy.
 // Numerics     f32 scores and sums; p and ds are rounded to bf16 as operands. delta = sum of dy y, in f32.
 // Determinism  a gradient row has one owner, its sums run in the order of the other side's rows. No atomics.
 #include "ops/cuda/attention_mma.h"
@@ -28,24 +28,30 @@ struct Head {  // in shared memory: row sums at fixed places, then the matrices,
     static std::size_t bytes(int rows_q, int rows_k) { return 2 * kMaxRows * sizeof(float) + std::size_t(rows_q + rows_k) * 2 * kD * sizeof(bf16); }
 };
 
-// lse and delta of all rows: eight lanes a row, 16 bytes of y and dy each.
-template <int THREADS>
-PTX_INLINE void load_row_sums(const Head& m, const AttentionBwd& a, const Seq& s, int head, int padded) {
-    for (int i = threadIdx.x; i < padded * 8; i += THREADS) {
-        const int r = i / 8, c = i % 8;
-        float sum = 0;
-        if (r < s.nq) {
-            const bf16* y = row<bf16>(a.y, s.o + r) + head * kD + c * 8;
-            const Vec<float, 8> u = read<8>(y), w = read<8>(m.dy + chunk_at<kD>(r, c));
-            for (int e = 0; e < 8; ++e) sum += u[e] * w[e];
-        }
-        for (int d = 1; d < 8; d *= 2) sum += __shfl_xor_sync(kAllLanes, sum, d);
-        if (c == 0) {
-            m.delta[r] = sum;
-            m.lse[r] = r < s.nq ? ptr<float>(a.lse)[std::int64_t(s.o + r) * a.heads + head] * kLog2e : INFINITY;
+// Eight lanes a row, 16 bytes of y and dy each; N rows a thread whose y is asked for at once, the first of them beside the copies.
+template <int THREADS, int N> struct Deltas {
+    Vec<bf16, 8> y[N];
+    PTX_INLINE void ask(const AttentionBwd& a, const Seq& s, int head, int first) {
+        const int r = first + int(threadIdx.x) / 8;
+        const bf16* at = row<bf16>(a.y, s.o + r) + head * kD + threadIdx.x % 8 * 8;
+#pragma unroll
+        for (int u = 0; u < N; ++u)
+            if (r + u * (THREADS / 8) < s.nq) y[u] = *reinterpret_cast<const Vec<bf16, 8>*>(at + u * (THREADS / 8) * a.y.pitch);
+    }
+    PTX_INLINE void keep(const Head& m, const Seq& s, int first, int padded) const {
+#pragma unroll
+        for (int u = 0; u < N; ++u) {
+            const int r = first + int(threadIdx.x) / 8 + u * (THREADS / 8), c = threadIdx.x % 8;
+            float sum = 0;
+            if (r < s.nq) {
+                const Vec<float, 8> w = read<8>(m.dy + chunk_at<kD>(r, c));
+                for (int e = 0; e < 8; ++e) sum += float(y[u][e]) * w[e];
+            }
+            for (int d = 1; d < 8; d *= 2) sum += __shfl_xor_sync(kAllLanes, sum, d);
+            if (c == 0 && r < padded) m.delta[r] = sum;
         }
     }
-}
+};
 
 template <bool CAUSAL>
 PTX_INLINE void key_strip(const Head& m, const AttentionBwd& a, const Seq& s, int key, int head, float scale, int lane) {
@@ -91,26 +97,33 @@ PTX_INLINE void query_strip(const Head& m, const AttentionBwd& a, const Seq& s, 
 
 // Blocks a multiprocessor: as many as leave every lane the registers it needs.
 template <bool CAUSAL, int WARPS>
-__global__ __launch_bounds__(WARPS * 32, WARPS == 1 ? 12 : WARPS == 4 ? 3 : CAUSAL ? 1 : 2) void backward_whole_kernel(AttentionBwd a, float scale, int rows_q, int rows_k) {
+__global__ __launch_bounds__(WARPS * 32, WARPS == 8 ? CAUSAL ? 1 : 2 : 12 / WARPS) void backward_whole_kernel(AttentionBwd a, float scale, int rows_q, int rows_k) {
     in_turn();
     GPU_DYN_SHARED(unsigned char, smem);
     constexpr int threads = WARPS * 32;
     const Head m(smem, rows_q, rows_k);
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = int(blockIdx.x % a.heads);
-    const Seq s = seq_at(a.seqs, int(blockIdx.x / a.heads));
+    const int unit = int(blockIdx.x / a.heads), warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = int(blockIdx.x % a.heads);
+    const Seq s = seq_at(a.seqs, unit);
     const int padded_q = (s.nq + 15) / 16 * 16, padded_k = (s.nk + 15) / 16 * 16;
     load_head(m.dy, a.dy, s.o, s.nq, padded_q, head, threadIdx.x, threads);
     load_head(m.q, a.q, s.q, s.nq, padded_q, head, threadIdx.x, threads);
     load_head(m.k, a.k, s.k, s.nk, padded_k, head, threadIdx.x, threads);
     load_head(m.v, a.v, s.k, s.nk, padded_k, head, threadIdx.x, threads);
     cp_async_commit();
+    constexpr int at_once = WARPS == 2 ? 6 : 4;
+    Deltas<threads, at_once> deltas;
+    deltas.ask(a, s, head, 0);
+    for (int r = threadIdx.x; r < padded_q; r += threads) m.lse[r] = r < s.nq ? ptr<float>(a.lse)[std::int64_t(s.o + r) * a.heads + head] * kLog2e : INFINITY;
     cp_async_wait<0>();
-    load_row_sums<threads>(m, a, s, head, padded_q);  // of the chunks of dy that this very thread has copied
+    deltas.keep(m, s, 0, padded_q);  // of the chunks of dy that this very thread has copied
+#pragma unroll 1
+    for (int r = at_once * threads / 8; r < padded_q; r += at_once * threads / 8) deltas.ask(a, s, head, r), deltas.keep(m, s, r, padded_q);
     __syncthreads();  // matrices and row sums are there; from here on nobody writes shared memory
-    if (a.dk.mode != Mode::skip || a.dv.mode != Mode::skip)
-        for (int key = warp * 16; key < s.nk; key += WARPS * 16) key_strip<CAUSAL>(m, a, s, key, head, scale, lane);
-    if (a.dq.mode != Mode::skip)
-        for (int query = warp * 16; query < s.nq; query += WARPS * 16) query_strip<CAUSAL>(m, a, s, query, head, scale, lane);
+    // Strips of keys, then of queries; which warps have one more differs between blocks: a quarter of the multiprocessor has every fourth warp.
+    const int keys = a.dk.mode != Mode::skip || a.dv.mode != Mode::skip ? padded_k / 16 : 0, queries = a.dq.mode != Mode::skip ? padded_q / 16 : 0;
+    int i = (warp + unit) % WARPS;
+    for (; i < keys; i += WARPS) key_strip<CAUSAL>(m, a, s, i * 16, head, scale, lane);
+    for (; i < keys + queries; i += WARPS) query_strip<CAUSAL>(m, a, s, (i - keys) * 16, head, scale, lane);
 }
 
 template <bool CAUSAL, int WARPS>
@@ -123,7 +136,7 @@ void run(const AttentionBwd& a) {
     const int rows_q = (a.seqs.max_q + 15) / 16 * 16, rows_k = (a.seqs.max_k + 15) / 16 * 16;
     const int longest = std::max(rows_q, rows_k);
     if (longest <= 16) run<CAUSAL, 1>(a, rows_q, rows_k);
-    else longest <= 80 ? run<CAUSAL, 4>(a, rows_q, rows_k) : run<CAUSAL, 8>(a, rows_q, rows_k);
+    else longest <= 80 ? run<CAUSAL, 2>(a, rows_q, rows_k) : run<CAUSAL, 8>(a, rows_q, rows_k);
 }
 
 }  // namespace

@@ -1,16 +1,19 @@
 // Attention forward on tensor cores, bf16, head width 64: y = softmax(scale q k^T) v, lse = log of the row sums.
 //
-// Work split   whole: a block of 4 warps (1 for a few rows) takes a (sequence, head) with all its keys; warps take turns at strips of 16
-//              queries. tiled: a block takes 64 queries of a (sequence, head), a strip a warp.
-// Tiling       whole copies k and v of the head into shared memory once (at most 256 rows, 64 KB; 193 rows: 52 KB, four
-//              blocks a multiprocessor) and needs no barrier after that. tiled lets 64 keys at a time pass through two
-//              buffers, one arriving while the other is used.
+// Work split   whole: a block of 4 warps (1 up to 80 rows) takes a (sequence, head) with all its keys; warps take turns at strips of 16
+//              queries. few: as whole, for eight neighbours of a list that share their keys and have a strip each, a warp a sequence.
+//              tiled: a block takes 64 queries of a (sequence, head), a strip a warp.
+// Tiling       whole and few copy k and v of the head into shared memory once (at most 256 rows, 64 KB; 193 rows: 52 KB, beside
+//              two strips a warp three blocks a multiprocessor) and need no barrier after that. tiled lets 64 keys at a time
+//              pass through two buffers, one arriving while the other is used.
 //
 //                 q strip [16,64] in registers      per 64 keys: s = q k^T, running maximum and sum per row,
 //                 k, v [.,64] in shared memory      y = y shrink + p v; p goes from accumulators to operands in registers
 //
-// Traffic      4 nq nk 64 FLOP a head; whole reads q, k, v once and writes y once: bound by memory below ~200 keys.
-// Registers    160, no spills: 12 warps a multiprocessor. Every access to q, k, v and y moves 16 bytes.
+//              Keys that all rows see go 64 at a time without masks; what is left, and a causal strip's diagonal, 16 at a time with them.
+// Traffic      4 nq nk 64 FLOP a head; whole reads q, k, v once and writes y once: 193 rows are 36 us of memory for 1536 heads, and as much of
+//              ldmatrix and of issuing (330 instructions for 64 keys of a strip).
+// Registers    147 to 167, no spills: 12 warps a multiprocessor. Every access to q, k, v and y moves 16 bytes.
 // Numerics     f32 scores and sums, exp2; p is rounded to bf16 for p v. Keys out of sight count as -infinity.
 // Determinism  a row has one owner, its sums run in the order of the keys: packed equals one by one bit for bit.
 // Idea         online softmax after Milakov & Gimelshein (2018) and FlashAttention-2 (Dao, 2023), read, not copied.
@@ -26,46 +29,54 @@ struct Softmax {  // of rows lane/4 and lane/4 + 8
     Sums out = {};
 };
 
-// Up to 64 keys from k0 on, tile rows 0.. . `end`: no row of the strip sees a key from there on.
+// 16 G keys from k0 on, tile rows 0.. . MASKED: some row of the strip may not see some of them; no row sees a key from `end` on.
+// Scores are compared as they are and scaled where they are taken to a power: scale > 0.
+template <int G, bool MASKED>
 PTX_INLINE void attend(Softmax& t, const Rows& q, const bf16* k, const bf16* v, int k0, int end, int query, bool causal, float scale, int lane) {
-    Block s[4];
+    Block s[G];
 #pragma unroll
-    for (int g = 0; g < 4; ++g) {
-        if (k0 + 16 * g < end) score_block(s[g], q, k, 16 * g, lane);
+    for (int g = 0; g < G; ++g) {
+        score_block(s[g], q, k, 16 * g, lane);
+        if constexpr (MASKED)
 #pragma unroll
-        for (int j = 0; j < 2; ++j)
-            for (int i = 0; i < 4; ++i) {
-                const int key = k0 + 16 * g + 8 * j + lane % 4 * 2 + i % 2;
-                s[g][j][i] = key < end && !(causal && key > query + i / 2 * 8) ? s[g][j][i] * scale : -INFINITY;
-            }
+            for (int j = 0; j < 2; ++j)
+                for (int i = 0; i < 4; ++i) {
+                    const int key = k0 + 16 * g + 8 * j + lane % 4 * 2 + i % 2;
+                    if (key >= end || (causal && key > query + i / 2 * 8)) s[g][j][i] = -INFINITY;
+                }
     }
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
         float top = t.top[h], part = 0;
 #pragma unroll
-        for (int g = 0; g < 4; ++g)
+        for (int g = 0; g < G; ++g)
             for (int j = 0; j < 2; ++j) top = fmaxf(top, fmaxf(s[g][j][2 * h], s[g][j][2 * h + 1]));
         top = quad_max(top);  // finite: every query sees the first key
-        const float shrink = exp2_approx(t.top[h] - top);
+        const float shrink = exp2_approx((t.top[h] - top) * scale), scaled = top * scale;
 #pragma unroll
-        for (int g = 0; g < 4; ++g)
+        for (int g = 0; g < G; ++g)
             for (int j = 0; j < 2; ++j)
-                for (int e = 0; e < 2; ++e) part += s[g][j][2 * h + e] = exp2_approx(s[g][j][2 * h + e] - top);
+                for (int e = 0; e < 2; ++e) part += s[g][j][2 * h + e] = exp2_approx(s[g][j][2 * h + e] * scale - scaled);
         t.top[h] = top, t.sum[h] = t.sum[h] * shrink + part;
 #pragma unroll
         for (int d = 0; d < kD / 8; ++d) t.out[d][2 * h] *= shrink, t.out[d][2 * h + 1] *= shrink;
     }
 #pragma unroll
-    for (int g = 0; g < 4; ++g)
-        if (k0 + 16 * g < end) add_block(t.out, s[g], v, 16 * g, lane);
+    for (int g = 0; g < G; ++g) add_block(t.out, s[g], v, 16 * g, lane);
 }
 
-PTX_INLINE void load_queries(Rows& q, bf16* strip, const AttentionFwd& a, const Seq& s, int query, int head, int lane) {
+// Keys from .. end-1 of k and v, whose row 0 is key `from`: 64 at a time as long as all rows of the strip (from `query` on) see all.
+PTX_INLINE void attend_all(Softmax& t, const Rows& q, const bf16* k, const bf16* v, int from, int end, int query, bool causal, float scale, int lane) {
+    const int clear = causal ? min(end, query + 1) : end;
+    int k0 = from;
+#pragma unroll 1
+    for (; k0 + kTile <= clear; k0 += kTile) attend<4, false>(t, q, k + (k0 - from) * kD, v + (k0 - from) * kD, k0, end, query, causal, scale, lane);
+#pragma unroll 1
+    for (; k0 < end; k0 += 16) attend<1, true>(t, q, k + (k0 - from) * kD, v + (k0 - from) * kD, k0, end, query + lane / 4, causal, scale, lane);
+}
+
+PTX_INLINE void fetch_queries(bf16* strip, const AttentionFwd& a, const Seq& s, int query, int head, int lane) {
     load_head(strip, a.q, s.q + query, s.nq - query, 16, head, lane, 32);
-    cp_async_commit();
-    cp_async_wait<0>();
-    __syncwarp();  // the strip is there for every lane
-    load_rows(q, strip, 0, lane);
 }
 
 // y and lse of a strip, through its corner of shared memory: a lane stores 16 bytes.
@@ -79,7 +90,7 @@ PTX_INLINE void store_strip(const AttentionFwd& a, const Seq& s, int query, int 
         for (int d = 0; d < kD / 8; ++d)
             *reinterpret_cast<unsigned*>(strip + chunk_at<kD>(r, d) + lane % 4 * 2) = pack_bf16(t.out[d][2 * h] * inverse, t.out[d][2 * h + 1] * inverse);
         if (lane % 4 == 0 && query + r < s.nq)
-            ptr<float>(a.lse)[std::int64_t(s.o + query + r) * a.heads + head] = t.top[h] * kLn2 + logf(sum);
+            ptr<float>(a.lse)[std::int64_t(s.o + query + r) * a.heads + head] = t.top[h] * float(a.scale) + logf(sum);
     }
     __syncwarp();  // the strip is whole
     for (int i = lane; i < kStrip / 8; i += 32) {
@@ -95,23 +106,59 @@ template <int WARPS>
 __global__ __launch_bounds__(WARPS * 32, 12 / WARPS) void forward_whole_kernel(AttentionFwd a, float scale, int rows) {
     in_turn();
     GPU_DYN_SHARED(bf16, smem);  // a strip per warp, k [rows][64], v [rows][64]
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = int(blockIdx.x % a.heads);
-    const Seq s = seq_at(a.seqs, int(blockIdx.x / a.heads));
-    bf16 *strip = smem + warp * kStrip, *k = smem + WARPS * kStrip, *v = k + rows * kD;
+    const int unit = int(blockIdx.x / a.heads), warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = int(blockIdx.x % a.heads);
+    const Seq s = seq_at(a.seqs, unit);
+    bf16 *strip = smem + warp * 2 * kStrip, *k = smem + WARPS * 2 * kStrip, *v = k + rows * kD;
     const int padded = (s.nk + 15) / 16 * 16;
+    int query = (warp + unit) % WARPS * 16;  // the warps that have a strip more lie in other quarters of the multiprocessor in other blocks
+    if (query < s.nq) fetch_queries(strip, a, s, query, head, lane);
     load_head(k, a.k, s.k, s.nk, padded, head, threadIdx.x, WARPS * 32);
     load_head(v, a.v, s.k, s.nk, padded, head, threadIdx.x, WARPS * 32);
     cp_async_commit();
     cp_async_wait<0>();
-    __syncthreads();  // keys and values are there
-    for (int query = warp * 16; query < s.nq; query += WARPS * 16) {
+    __syncthreads();  // keys, values and the first queries are there
+    for (; query < s.nq; query += WARPS * 16) {
         Rows q;
         Softmax t;
-        load_queries(q, strip, a, s, query, head, lane);
-        const int end = a.causal ? min(s.nk, query + 16) : s.nk;
-        for (int k0 = 0; k0 < end; k0 += kTile)
-            attend(t, q, k + k0 * kD, v + k0 * kD, k0, end, query + lane / 4, a.causal, scale, lane);
-        store_strip(a, s, query, head, t, strip, lane);
+        load_rows(q, strip, 0, lane);
+        __syncwarp();  // every lane has them: the next ones may come
+        if (query + WARPS * 16 < s.nq) fetch_queries(strip, a, s, query + WARPS * 16, head, lane);
+        cp_async_commit();
+        attend_all(t, q, k, v, 0, a.causal ? min(s.nk, query + 16) : s.nk, query, a.causal, scale, lane);
+        store_strip(a, s, query, head, t, strip + kStrip, lane);
+        cp_async_wait<0>();
+        __syncwarp();  // the next queries are there for every lane
+    }
+}
+
+// Sequences of at most 16 queries that share rows: the prompts of a text look at every image that it meets. Neighbours in the list mostly have the
+// same keys: a block takes kFew of them, copies each run's keys once, and a warp takes a sequence.
+constexpr int kFew = 8, kFewWarps = 4;  // as many strips a warp
+__global__ __launch_bounds__(kFewWarps * 32, 3) void forward_few_kernel(AttentionFwd a, float scale, int rows) {
+    in_turn();
+    GPU_DYN_SHARED(bf16, smem);  // two strips per warp, k [rows][64], v [rows][64]
+    const int unit = int(blockIdx.x / a.heads), warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = int(blockIdx.x % a.heads);
+    const int *begin = ptr<int>(a.seqs.k_begin), *len = ptr<int>(a.seqs.k_len);
+    bf16 *strip = smem + warp * 2 * kStrip, *k = smem + kFewWarps * 2 * kStrip, *v = k + rows * kD;
+    const int last = min((unit + 1) * kFew, int(a.seqs.q_begin.numel()));
+    for (int first = unit * kFew, end; first < last; first = end) {
+        const int k0 = begin[first], nk = len[first], padded = (nk + 15) / 16 * 16;
+        for (end = first + 1; end < last && begin[end] == k0 && len[end] == nk;) ++end;
+        __syncthreads();  // the keys before are read
+        load_head(k, a.k, k0, nk, padded, head, threadIdx.x, kFewWarps * 32);
+        load_head(v, a.v, k0, nk, padded, head, threadIdx.x, kFewWarps * 32);
+        for (int i = first + warp, own = 0; i < end; i += kFewWarps, ++own) fetch_queries(strip + own * kStrip, a, seq_at(a.seqs, i), 0, head, lane);
+        cp_async_commit();
+        cp_async_wait<0>();
+        __syncthreads();  // keys, values and queries are there
+#pragma unroll 1
+        for (int i = first + warp, own = 0; i < end; i += kFewWarps, ++own) {
+            Rows q;
+            Softmax t;
+            load_rows(q, strip + own * kStrip, 0, lane);
+            attend_all(t, q, k, v, 0, nk, 0, false, scale, lane);
+            store_strip(a, seq_at(a.seqs, i), 0, head, t, strip + own * kStrip, lane);
+        }
     }
 }
 
@@ -134,7 +181,11 @@ __global__ __launch_bounds__(kThreads, 3) void forward_tiled_kernel(AttentionFwd
     };
     Rows q;
     Softmax t;
-    load_queries(q, m->strip[warp], a, s, query, at.head, lane);
+    fetch_queries(m->strip[warp], a, s, query, at.head, lane);
+    cp_async_commit();
+    cp_async_wait<0>();
+    __syncwarp();
+    load_rows(q, m->strip[warp], 0, lane);
     const int end = a.causal ? min(s.nk, query + 16) : s.nk, last = a.causal ? min(s.nk, (at.tile + 1) * kTile) : s.nk;
     load(0);
     for (int tile = 0; tile * kTile < last; ++tile) {
@@ -142,7 +193,7 @@ __global__ __launch_bounds__(kThreads, 3) void forward_tiled_kernel(AttentionFwd
         cp_async_wait<1>();
         __syncthreads();  // this tile is there for everyone
         if (tile * kTile < end)
-            attend(t, q, m->k[tile % 2], m->v[tile % 2], tile * kTile, end, query + lane / 4, a.causal, scale, lane);
+            attend_all(t, q, m->k[tile % 2], m->v[tile % 2], tile * kTile, min(end, (tile + 1) * kTile), query, a.causal, scale, lane);
         __syncthreads();  // its buffers are used up: the tile after next goes there
     }
     store_strip(a, s, query, at.head, t, m->strip[warp], lane);
@@ -151,13 +202,22 @@ __global__ __launch_bounds__(kThreads, 3) void forward_tiled_kernel(AttentionFwd
 template <int WARPS>
 void run_whole(const AttentionFwd& a) {
     const int rows = (a.seqs.max_k + 15) / 16 * 16;
-    const std::size_t smem = std::size_t(WARPS * kStrip + 2 * rows * kD) * sizeof(bf16);
+    const std::size_t smem = std::size_t(WARPS * 2 * kStrip + 2 * rows * kD) * sizeof(bf16);
     launch<forward_whole_kernel<WARPS>>({dim3(unsigned(a.seqs.q_begin.numel() * a.heads)), dim3(WARPS * 32), smem}, a, float(a.scale) * kLog2e, rows);
+}
+
+void run_few(const AttentionFwd& a) {
+    const int rows = (a.seqs.max_k + 15) / 16 * 16;
+    const std::size_t smem = std::size_t(kFewWarps * 2 * kStrip + 2 * rows * kD) * sizeof(bf16);
+    launch<forward_few_kernel>({dim3(unsigned(ceil_div(a.seqs.q_begin.numel(), kFew) * a.heads)), dim3(kFewWarps * 32), smem}, a, float(a.scale) * kLog2e, rows);
 }
 
 }  // namespace
 
-void attention_whole(const AttentionFwd& a) { a.seqs.max_q <= 16 && a.seqs.max_k <= 64 ? run_whole<1>(a) : run_whole<4>(a); }
+void attention_whole(const AttentionFwd& a) {
+    if (a.seqs.shared && !a.causal && a.seqs.max_q <= 16) return run_few(a);
+    std::max(a.seqs.max_q, a.seqs.max_k) <= 80 ? run_whole<1>(a) : run_whole<4>(a);
+}
 void attention_tiled(const AttentionFwd& a) {
     const std::int64_t blocks = std::int64_t(ceil_div(a.seqs.max_q, kTile)) * a.seqs.q_begin.numel() * a.heads;
     launch<forward_tiled_kernel>({dim3(unsigned(blocks)), dim3(kThreads), sizeof(TiledSmem)}, a, float(a.scale) * kLog2e);

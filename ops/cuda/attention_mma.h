@@ -56,11 +56,11 @@ PTX_INLINE void add_block(Sums& acc, const Block& s, const bf16* tile, int row, 
 
 // Rows first .. first+n of a head into a tile, zeroes up to `total` rows; by `threads` threads, of which this is `t`.
 PTX_INLINE void load_head(bf16* tile, const View& v, std::int64_t first, int n, int total, int head, int t, int threads) {
-    for (int i = t; i < total * (kD / 8); i += threads) {
-        const int r = i / (kD / 8), c = i % (kD / 8);
-        const bf16* x = ptr<bf16>(v) + head * kD + c * 8;
-        cp_async16(tile + chunk_at<kD>(r, c), r < n ? x + (first + r) * v.pitch : x, r < n ? 16 : 0);
-    }
+    const int c = t % (kD / 8), rows = threads / (kD / 8);
+    const bf16 *none = ptr<bf16>(v) + head * kD + c * 8, *x = none + (first + t / (kD / 8)) * v.pitch;
+    const std::int64_t step = rows * v.pitch;
+#pragma unroll 4
+    for (int r = t / (kD / 8); r < total; r += rows, x += step) cp_async16(tile + chunk_at<kD>(r, c), r < n ? x : none, r < n ? 16 : 0);
 }
 
 // What backward needs of an element: its row sum in powers of two, delta, and whether query sees key.

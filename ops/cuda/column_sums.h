@@ -5,6 +5,8 @@
 //      rows 0..R-1     -> partial[0][C]
 //      rows R..2R-1    -> partial[1][C]   ->   y[c] (+)= partial[0][c] + partial[1][c] + ...
 //      ...
+#include <algorithm>
+
 #include "ops/cuda/kernel.h"
 
 namespace eng::cuda {
@@ -33,15 +35,24 @@ __device__ void sum_chunk(std::int64_t rows, std::int64_t cols, float* partial, 
     }
 }
 
-// first[c] (+)= the sum over chunks of partial[chunk][0][c], second[c] that of partial[chunk][1][c] if the grid has two rows: each row lane
+// y[c] (+)= the sum over chunks of partial[chunk pitch + c], of up to two y in one launch (a row of the grid each): each row lane
 // adds every 16th chunk, then lanes in order. This is a chain of L2's latencies: 396 chunks are 25 to a lane, and eight are
 // asked for at a time.
 constexpr int kChunkLanes = 16;
-__global__ void __launch_bounds__(kColumns * kChunkLanes) add_chunks_kernel(const float* partial, int chunks, std::int64_t cols, Out first, Out second) {
+struct ChunkSums {
+    const float* partial;
+    std::int64_t pitch, cols;
+    int chunks;
+    Out y;
+};
+__global__ void __launch_bounds__(kColumns * kChunkLanes) add_chunks_kernel(ChunkSums first, ChunkSums second) {
     in_turn();
     GPU_SHARED(part, float[kChunkLanes][kColumns]);
-    const std::int64_t c = std::int64_t(blockIdx.x) * kColumns + threadIdx.x, pitch = gridDim.y * cols;
-    const float* column = partial + blockIdx.y * cols + c;
+    const ChunkSums& s = blockIdx.y ? second : first;
+    const std::int64_t c = std::int64_t(blockIdx.x) * kColumns + threadIdx.x;
+    const int chunks = s.chunks;
+    const std::int64_t pitch = s.pitch, cols = s.cols;
+    const float* column = s.partial + c;
     float total = 0;
     if (c < cols)
 #pragma unroll 8
@@ -51,21 +62,24 @@ __global__ void __launch_bounds__(kColumns * kChunkLanes) add_chunks_kernel(cons
     if (threadIdx.y != 0 || c >= cols) return;
     total = 0;
     for (int r = 0; r < kChunkLanes; ++r) total += part[r][threadIdx.x];
-    if (blockIdx.y == 0) emit(first, c, total);
-    else emit(second, c, total);
+    if (blockIdx.y == 0) emit(first.y, c, total);
+    else emit(second.y, c, total);
 }
 
 inline Launch chunk_grid(std::int64_t rows, std::int64_t cols) {
     return {{ceil_div(cols, kColumns), unsigned(row_chunks(rows))}, {kColumns, kRowLanes}};
 }
-inline Launch per_column(std::int64_t cols, unsigned sums) { return {{ceil_div(cols, kColumns), sums}, {kColumns, kChunkLanes}}; }
-// partial [chunks][cols]
-inline void add_chunks(const float* partial, int chunks, std::int64_t cols, const Out& y) {
-    if (y.mode != Mode::skip) launch<add_chunks_kernel>(per_column(cols, 1), partial, chunks, cols, y, Out{});
+inline void add_chunks(const ChunkSums& first, const ChunkSums& second = {}) {
+    const bool one = first.partial && first.y.mode != Mode::skip, two = second.partial && second.y.mode != Mode::skip;
+    if (!one && !two) return;
+    const ChunkSums &a = one ? first : second, &b = one && two ? second : a;
+    launch<add_chunks_kernel>({{ceil_div(std::max(a.cols, b.cols), kColumns), one && two ? 2u : 1u}, {kColumns, kChunkLanes}}, a, b);
 }
+// partial [chunks][cols]
+inline void add_chunks(const float* partial, int chunks, std::int64_t cols, const Out& y) { add_chunks(ChunkSums{partial, cols, cols, chunks, y}); }
 // partial [chunks][2][cols]
 inline void add_chunks(const float* partial, int chunks, std::int64_t cols, const Out& first, const Out& second) {
-    if (first.mode != Mode::skip || second.mode != Mode::skip) launch<add_chunks_kernel>(per_column(cols, 2), partial, chunks, cols, first, second);
+    add_chunks(ChunkSums{partial, 2 * cols, cols, chunks, first}, ChunkSums{partial + cols, 2 * cols, cols, chunks, second});
 }
 
 }  // namespace

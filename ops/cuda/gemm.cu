@@ -76,7 +76,7 @@ Product product_of(const GemmArgs& g) {
     p.sums = g.sums;
     p.out.c = g.c.p, p.out.pre = g.gelu && g.pre.mode != Mode::skip ? g.pre.p : nullptr;
     p.out.bias = g.bias.p, p.out.residual = g.residual.p, p.out.gate = g.gate.p, p.out.act = g.act.p;
-    ENG_CHECK(!g.gate.p || (g.c.mode == Mode::write && !g.gelu && !g.ta), "gemm", "a gate belongs to an input's gradient that is written");
+    ENG_CHECK(!g.gate.p || (g.c.mode == Mode::write && !g.gelu && !g.ta && !g.residual.p), "gemm", "a gate belongs to an input's gradient that is written, and has no residual");
     ENG_CHECK(!g.act.p || (g.gate.p && g.act.dtype == g.gate.dtype && g.act.mode == Mode::write), "gemm", "an activation is written beside its gate, in its dtype");
     p.out.m = m, p.out.n = n;
     p.out.c_bf16 = narrow(g.c), p.out.bias_bf16 = narrow(g.bias), p.out.residual_bf16 = narrow(g.residual), p.out.gate_bf16 = narrow(g.gate);

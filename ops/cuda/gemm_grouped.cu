@@ -8,7 +8,7 @@
 // Traffic      2 m n k FLOP a member. VSR's are all bound by memory: with k = 64 a pair's 192 x 2048 hidden values cost 50 MFLOP and 1.6 MB
 //              written (values and what they were before the activation), on the way back 0.8 MB read for each of two products.
 // Sums         of b over k, where asked for (the bias' gradient): one more product, with ones, by the warps of a tile's first rows.
-// Registers    67 to 80 (64 x 64; with sums 96) and 119 to 124 (128 x 128), no spills.
+// Registers    72 to 94 (64 x 64; with sums 112) and 125 to 127 (128 x 128), no spills.
 // Determinism  one owner per element, members in the order of the list. No atomics.
 // Limits       a is transposed only where members are added up, b only where not; rows that are not whole 16 bytes are loaded 2 bytes at a time.
 #include "ops/cuda/gemm_grouped.h"
@@ -32,10 +32,13 @@ __global__ __launch_bounds__(Shape<T>::threads) void gemm_grouped_kernel(Grouped
 
     for_members<S::threads, LISTED>(g, block, [&](const int* list, int n) {
         const int steps = n * per_member;
+        Product of = g.p;  // the member that is being loaded, from k0 on
+        int next = 0, k0 = 0;
         const auto load = [&](int step) {
             if (step < steps) {
-                const int i = step / per_member;
-                load_step<T, TA, TB>(s->stage[step % kStages], g.member(LISTED ? list[i] : block), at, step % per_member * kDepth, g.p.k, whole_a, whole_b);
+                if (k0 == 0) of = g.member(LISTED ? list[next++] : block);
+                load_step<T, TA, TB>(s->stage[step % kStages], of, at, k0, g.p.k, whole_a, whole_b);
+                k0 = k0 + kDepth < g.p.k ? k0 + kDepth : 0;
             }
             cp_async_commit();  // an empty group at the end keeps the count right
         };

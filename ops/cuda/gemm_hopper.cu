@@ -19,7 +19,8 @@
 // Overlap      of N = 192 and 128: two sets of accumulators a warpgroup, which change places with every tile. While wgmmas
 //              fill the one, the tile before is stored from the other, 32 columns a step of k: an epilogue is hidden where
 //              k has N / 32 steps or more, all but a block's last. N = 256 has registers for one set: it stores
-//              while the tensor cores wait.
+//              while the tensor cores wait. What an epilogue reads beside the sums (a residual, a gate) is asked for a tile ahead, to
+//              L2, and comes to shared memory a strip ahead: waited for at its use it would take twice a step's time.
 // Tiling       k in steps of 64: 16 KB of a and N / 64 x 8 KB of b a stage; 4, 5 or 6 stages. Operands keep
 //              the order they have in global memory: k-major or mn-major, wgmma reads both (wgmma.h).
 // Traffic      2 m n k FLOP; reads 2 m n k (1/N + 1/(128 peers)) bytes, from memory less what L2 keeps of a band of tiles.
@@ -50,9 +51,32 @@ PTX_INLINE void multiply_stage(float (&acc)[N / 2], const typename Ring<N>::Stag
     wgmma_commit();
 }
 
+// What the epilogue of a strip reads beside its sums, on its way to shared memory while the next step is multiplied.
+template <int N>
+PTX_INLINE void fetch_strip(uint4 (&to)[2][32], int i, const Epilogue& e, const Unit& unit, int warp) {
+    const bf16* from = beside(e);
+    if (!from) return;
+    const int lane = threadIdx.x % 32, row = unit.at.m * kM + warp * 16 + lane / 4, col = unit.at.n * N + i * 32 + lane % 4 * 8;
+#pragma unroll 1
+    for (int h = 0; h < 2; ++h)
+        if (row + 8 * h < e.m && col < e.n) cp_async16(&to[h][lane], from + (row + 8 * h) * e.n + col);
+    cp_async_commit();
+}
+// The whole tile's, to L2: it is asked for when the next unit's products are under way.
+template <int N>
+PTX_INLINE void ask_ahead(const Epilogue& e, const Unit& unit, int warp) {
+    const bf16* from = beside(e);
+    if (!from) return;
+#pragma unroll 1
+    for (int q = threadIdx.x % 32; q < 16 * N / 64; q += 32) {
+        const int row = unit.at.m * kM + warp * 16 + q % 16, col = unit.at.n * N + q / 16 * 64;
+        if (row < e.m && col < e.n) prefetch_l2(from + row * e.n + col);
+    }
+}
+
 // Columns 32 i .. 32 i + 31 of a warp's 16 rows of a unit, to c through the warp's own corner of shared memory.
 template <int N, bool TA>
-PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, const Product& p, const Unit& unit, int warp) {
+PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, uint4 (&early)[2][32], const Product& p, const Unit& unit, int warp) {
     constexpr int strip = Ring<N>::strip, pitch = Ring<N>::pitch;
     Epilogue e = of_split(p.out, unit.split);
     if constexpr (TA) e.gate = nullptr, e.act = nullptr;  // weight gradients have none, and need the registers for their sums
@@ -66,12 +90,15 @@ PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, const 
                 const float2 pair = make_float2(acc[c * strip / 2 + 2 * j], acc[c * strip / 2 + 2 * j + 1]);
                 *reinterpret_cast<float2*>(&out[(lane / 4 + j % 2 * 8) * pitch + j / 2 * 8 + lane % 4 * 2]) = pair;
             }
+    if constexpr (!TA) cp_async_wait<0>();
     __syncwarp();  // the strip is whole
     for (int q = lane; q < 16 * strip / 8; q += 32) {
         const int r = q / (strip / 8), c = q % (strip / 8) * 8;
-        emit<8>(e, row + r, col + c, out + r * pitch + c);
+        if constexpr (TA) emit<8>(e, row + r, col + c, out + r * pitch + c);
+        else emit<8>(e, row + r, col + c, out + r * pitch + c, &early[q / 32][lane]);
     }
     __syncwarp();  // the strip is read: the next one may overwrite it
+    if (!TA && i + 1 < Ring<N>::strips) fetch_strip<N>(early, i + 1, p.out, unit, warp);
 }
 
 // Sums over k of an a that is stored [k][m]: the gradient of a bias. The stage lies there, and who waits for a wgmma has time.
@@ -120,22 +147,24 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
     const auto work = [&](float (&acc)[N / 2], const float (&done)[N / 2], int u) {
         const Unit unit = u < units.total() ? units[u] : none;
         const Work& w = units.of(unit);
+        if (!TA && unit.steps > 0) ask_ahead<N>(w.p.out, unit, warp);
         for (int step = 0; step < unit.steps; ++step, ++it) {
             mbar_wait(&s->full[it % stages], it / stages % 2);
             multiply_stage<N, TA, TB>(acc, s->stage[it % stages], warp / 4, step == 0);
             wgmma_wait<1>();  // the step before is done with its stage
             if (step > 0) release(it - 1);
             if (TA && w.p.parts && step % w.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
-            if (overlap && step < strips) store_strip<N, TA>(done, step, s->out[warp], units.of(before).p, before, warp);
+            if (overlap && step < strips) store_strip<N, TA>(done, step, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
         }
         if (overlap)  // what a short k left
-            for (int i = unit.steps; i < strips; ++i) store_strip<N, TA>(done, i, s->out[warp], units.of(before).p, before, warp);
+            for (int i = unit.steps; i < strips; ++i) store_strip<N, TA>(done, i, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
+        if (!TA && unit.steps > 0) fetch_strip<N>(s->beside[warp], 0, w.p.out, unit, warp);
         wgmma_wait<0>();
         if (unit.steps > 0) release(it - 1);
         if (TA && w.p.parts && unit.steps > 0) sums.store(w, unit, warp, threadIdx.x % 32);
         if (!overlap)
 #pragma unroll
-            for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], w.p, unit, warp);
+            for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], s->beside[warp], w.p, unit, warp);
         before = unit;
     };
     if constexpr (overlap) {  // one unit more than there are: it stores the last
@@ -156,6 +185,8 @@ __global__ __launch_bounds__(kThreads, 1) void gemm_hopper_kernel(const __grid_c
     if (threadIdx.x == 0) {
         for (int i = 0; i < Ring<N>::stages; ++i) mbar_init(&s->full[i], 1), mbar_init(&s->empty[i], kConsumerWarps * Peers);
         fence_mbar_init();
+        for (const Work& w : works.work)
+            if (w.units) prefetch_map(w.a), prefetch_map(w.b);
     }
     if constexpr (Peers > 1) cluster_sync();  // the barriers exist for everyone
     else __syncthreads();
@@ -191,10 +222,7 @@ struct Prepared {
                 TB ? make_tensor_map_bf16(b, p.n, p.k, N / Peers, 64) : make_tensor_map_bf16(b, p.k, p.n, kDepth / Peers, 64),
                 p, rows, tiles_n, rows * tiles_n * p.splits};
     }
-    void finish() const {
-        split.sum();
-        if (p.sums.p) add_chunks(p.parts, chunks, p.m, p.sums);
-    }
+    ChunkSums sums() const { return p.sums.p ? ChunkSums{p.parts, p.m, p.m, chunks, p.sums} : ChunkSums{}; }
 };
 
 template <int N, int Peers, bool TA, bool TB>
@@ -206,8 +234,9 @@ void run(std::span<const Product> products, int splits) {
     const int units = works.work[0].units + (second ? works.work[TA].units : 0);
     const unsigned clusters = unsigned(std::min(units, chip().sms / Peers));
     launch<gemm_hopper_kernel<N, Peers, TA, TB>>({dim3(clusters * Peers), dim3(kThreads), sizeof(typename Ring<N>::Smem), Peers}, works);
-    first.finish();
-    if (second) second->finish();
+    first.split.sum();
+    if (second) second->split.sum();
+    add_chunks(first.sums(), second ? second->sums() : ChunkSums{});  // of both in one launch
 }
 template <int N, int Peers>
 void run(std::span<const Product> products, int splits) {

@@ -53,21 +53,23 @@ template <class T, int V> __global__ void __launch_bounds__(kWarps * 32) layer_n
     if (lane() == 0) ptr<float>(a.mean)[n] = mean, ptr<float>(a.rstd)[n] = rstd;
 }
 
-// A row of K x 128 columns in a warp's registers, every column asked for at once: this lane has four neighbours of each 128.
+// A row of K x 128 columns in a warp's registers, all of it asked for at once: this lane has four neighbours of each 128, less the mean.
 template <class T, int K> struct Row {
-    Vec<T, 4> x[K];
-    __device__ __forceinline__ explicit Row(const T* row) {
-#pragma unroll
-        for (int k = 0; k < K; ++k) x[k] = *reinterpret_cast<const Vec<T, 4>*>(row + k * 128 + lane() * 4);
-    }
-    __device__ __forceinline__ Stats stats(float eps) const {
+    Vec<float, 4> x[K];
+    float mean, rstd;
+    __device__ __forceinline__ Row(const T* row, float eps) {
+        constexpr float share = 1.f / (K * 128);
         float sum = 0, square = 0;
+#pragma unroll
+        for (int k = 0; k < K; ++k) x[k] = read<4>(row + k * 128 + lane() * 4);
+#pragma unroll
         for (int k = 0; k < K; ++k)
-            for (int j = 0; j < 4; ++j) sum += float(x[k][j]);
-        const float mean = warp_sum(sum) / float(K * 128);
+            for (int j = 0; j < 4; ++j) sum += x[k][j];
+        mean = warp_sum(sum) * share;
+#pragma unroll
         for (int k = 0; k < K; ++k)
-            for (int j = 0; j < 4; ++j) square += (float(x[k][j]) - mean) * (float(x[k][j]) - mean);
-        return {mean, rsqrtf(warp_sum(square) / float(K * 128) + eps)};
+            for (int j = 0; j < 4; ++j) x[k][j] -= mean, square += x[k][j] * x[k][j];
+        rstd = rsqrtf(warp_sum(square) * share + eps);
     }
 };
 
@@ -75,16 +77,21 @@ template <class T, int K> __global__ void __launch_bounds__(kWarps * 32) layer_n
     in_turn();
     const std::int64_t n = warp_row();
     if (n >= a.x.rows) return;
-    const Row<T, K> of(row<T>(a.x, n));
-    const auto [mean, rstd] = of.stats(a.eps);
-    for (int k = 0; k < K; ++k) {
-        const int c = k * 128 + lane() * 4;
-        const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + c), beta = read<4>(ptr<T>(a.beta) + c);
-        Vec<float, 4> y;
-        for (int j = 0; j < 4; ++j) y[j] = (float(of.x[k][j]) - mean) * rstd * gamma[j] + beta[j];
-        emit<4>(a.y, n * K * 128 + c, y);
+    Row<T, K> of(row<T>(a.x, n), a.eps);
+    const int c = lane() * 4;
+#pragma unroll
+    for (int k = 0; k < K; ++k) {  // all of gamma and beta is asked for before the first store
+        const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + k * 128 + c), beta = read<4>(ptr<T>(a.beta) + k * 128 + c);
+        for (int j = 0; j < 4; ++j) of.x[k][j] = of.x[k][j] * of.rstd * gamma[j] + beta[j];
     }
-    if (lane() == 0) ptr<float>(a.mean)[n] = mean, ptr<float>(a.rstd)[n] = rstd;
+    if (a.y.mode == Mode::write && a.y.dtype == a.x.dtype) {
+#pragma unroll
+        for (int k = 0; k < K; ++k) write<T, 4>(ptr<T>(a.y) + n * K * 128 + k * 128 + c, false, of.x[k]);
+    } else {
+#pragma unroll
+        for (int k = 0; k < K; ++k) emit<4>(a.y, n * K * 128 + k * 128 + c, of.x[k]);
+    }
+    if (lane() == 0) ptr<float>(a.mean)[n] = of.mean, ptr<float>(a.rstd)[n] = of.rstd;
 }
 
 template <class T, int K> __global__ void __launch_bounds__(kWarps * 32, K <= 6 ? 2 : 1) layer_norm_max_kernel(LayerNormMaxFwd a) {
@@ -98,16 +105,15 @@ template <class T, int K> __global__ void __launch_bounds__(kWarps * 32, K <= 6 
     for (int k = 0; k < K; ++k)
         for (int j = 0; j < 4; ++j) best[k][j] = -INFINITY, at[k][j] = first + rows * warp / kWarps;
     for (int n = first + rows * warp / kWarps; n < first + rows * (warp + 1) / kWarps; ++n) {
-        const Row<T, K> of(row<T>(a.x, n));
-        const auto [mean, rstd] = of.stats(a.eps);
+        const Row<T, K> of(row<T>(a.x, n), a.eps);
         for (int k = 0; k < K; ++k) {
             const Vec<float, 4> gamma = read<4>(ptr<T>(a.gamma) + k * 128 + col), beta = read<4>(ptr<T>(a.beta) + k * 128 + col);
             for (int j = 0; j < 4; ++j) {
-                const float v = (float(of.x[k][j]) - mean) * rstd * gamma[j] + beta[j];
+                const float v = of.x[k][j] * of.rstd * gamma[j] + beta[j];
                 if (beats(v, best[k][j])) best[k][j] = v, at[k][j] = n;
             }
         }
-        if (lane() == 0) ptr<float>(a.mean)[n] = mean, ptr<float>(a.rstd)[n] = rstd;
+        if (lane() == 0) ptr<float>(a.mean)[n] = of.mean, ptr<float>(a.rstd)[n] = of.rstd;
     }
     for (int k = 0; k < K; ++k) {  // 128 columns at a time, warps in order
         for (int j = 0; j < 4; ++j) most[warp][col + j] = best[k][j], where[warp][col + j] = at[k][j];
@@ -184,7 +190,8 @@ template <class T, int K, bool Max> __global__ void __launch_bounds__(kRowWarps 
     const int warp = int(threadIdx.x / 32), at = lane() * 4;
     const bool add = a.dx.mode == Mode::accumulate;
     Vec<float, 4> dgamma[K] = {}, dbeta[K] = {};
-    for (std::int64_t n = a.x.rows * chunk / chunks + warp; n < a.x.rows * (chunk + 1) / chunks; n += kRowWarps) {
+    const std::int64_t end = a.x.rows * (chunk + 1) / chunks;
+    for (std::int64_t n = a.x.rows * chunk / chunks + warp; n < end; n += kRowWarps) {
         const float mean = ptr<float>(a.mean)[n], rstd = ptr<float>(a.rstd)[n];
         const std::int64_t of = Max ? int(n) / rows : n;  // the row of dy
         Vec<T, 4> x[K], dy[K], old[K];
@@ -213,7 +220,7 @@ template <class T, int K, bool Max> __global__ void __launch_bounds__(kRowWarps 
             sum_g += g, sum_gx += g * xhat;
         });
         if (a.dx.mode == Mode::skip) continue;
-        const float mean_g = warp_sum(sum_g) / float(C), mean_gx = warp_sum(sum_gx) / float(C);
+        const float mean_g = warp_sum(sum_g) * (1.f / C), mean_gx = warp_sum(sum_gx) * (1.f / C);
         each([&](int k, int j, float xhat, float, float g) {
             const float dx = rstd * (g - mean_g - xhat * mean_gx);
             dy[k][j] = T(add ? dx + float(old[k][j]) : dx);

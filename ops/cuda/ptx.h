@@ -118,6 +118,22 @@ PTX_INLINE float exp2_approx(float x) {
 #endif
 }
 
+PTX_INLINE float rcp_approx(float x) {  // within 1 ulp; of infinity 0
+#if GPU_EMULATED
+    return 1.0f / x;
+#else
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
+PTX_INLINE void prefetch_l2([[maybe_unused]] const void* p) {  // the line of memory that p lies in
+#if !GPU_EMULATED
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+#endif
+}
+
 PTX_INLINE float max_nan(float x, float y) {  // the larger; NaN if one of them is
 #if GPU_EMULATED
     return x > y || x != x ? x : y;
@@ -222,6 +238,13 @@ PTX_INLINE void fence_proxy_async() {
 struct alignas(64) TensorMap {
     unsigned char opaque[128];
 };  // a CUtensorMap; see tma.h
+
+// Asks for the description itself, which the first copy would wait for. It is a kernel's parameter: no earlier kernel writes it.
+PTX_INLINE void prefetch_map([[maybe_unused]] const TensorMap& map) {
+#if !GPU_EMULATED
+    SM90_ASM("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+#endif
+}
 
 // Box at column x, row y of the tensor, into shared memory; completes on the mbarrier.
 PTX_INLINE void tma_load_2d(void* smem, const TensorMap& map, uint64_t* bar, int x, int y) {

@@ -33,19 +33,19 @@ PTX_INLINE uint4 gather8(const bf16* p, int count) {
 template <int ROWS, int COLS, int THREADS>
 PTX_INLINE void load_tile(bf16* tile, const bf16* x, int row0, int col0, int rows, int cols,
                           std::int64_t pitch, bool whole) {
-#pragma unroll
-    for (int i = threadIdx.x; i < ROWS * COLS / 8; i += THREADS) {
-        const int r = i / (COLS / 8), c = i % (COLS / 8), left = cols - (col0 + c * 8);
+    constexpr int each = ROWS * COLS / 8 / THREADS;
+    static_assert(each * THREADS * 8 == ROWS * COLS);
+    const auto chunk = [&](int j, auto&& f) {
+        const int i = int(threadIdx.x) + j * THREADS, r = i / (COLS / 8), c = i % (COLS / 8), left = cols - (col0 + c * 8);
         const bool inside = row0 + r < rows && left > 0;
-        const int count = inside ? min(left, 8) : 0;
-        const bf16* from = inside ? x + (row0 + r) * pitch + col0 + c * 8 : x;
-        bf16* to = tile + chunk_at<COLS>(r, c);
-        if (whole) {
-            cp_async16(to, from, unsigned(count) * 2);
-        } else {
-            const uint4 u = gather8(from, count);
-            *reinterpret_cast<uint4*>(to) = u;
-        }
+        f(tile + chunk_at<COLS>(r, c), inside ? x + (row0 + r) * pitch + col0 + c * 8 : x, inside ? min(left, 8) : 0);
+    };
+    if (whole) {
+#pragma unroll
+        for (int j = 0; j < each; ++j) chunk(j, [](bf16* to, const bf16* from, int count) { cp_async16(to, from, unsigned(count) * 2); });
+    } else {
+#pragma unroll 1
+        for (int j = 0; j < each; ++j) chunk(j, [](bf16* to, const bf16* from, int count) { *reinterpret_cast<uint4*>(to) = gather8(from, count); });
     }
 }
 

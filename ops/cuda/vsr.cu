@@ -89,24 +89,32 @@ struct Slots {
     PTX_INLINE int at(int j) const { return j + j / slots; }
     PTX_INLINE int first(int head) const { return head * (slots + 1); }
 };
-// f(j, (p G)[j] of the four rows) for this lane's columns, two of them at a time
-template <class F> PTX_INLINE void times_gram(const Slots& n, const Four* p, const float* gram, F&& f) {
-    const int K = n.columns();
+// f(j, (p G)[j] of the four rows) for this lane's columns, two of them at a time. Heads and SlotsEach where they are known, else 0: with
+// constants for addresses a head is 94 instructions for its 64 multiplications, not 178.
+template <int Heads, int SlotsEach, class F> PTX_INLINE void times_gram_of(const Slots& n, const Four* p, const float* gram, F&& f) {
+    const int heads = Heads ? Heads : n.heads, slots = SlotsEach ? SlotsEach : n.slots, K = heads * slots;
     for (int j = lane(); j < K; j += 64) {
         const int second = min(j + 32, K - 1);
         Four u = {}, v = {};
-        for (int h = 0, i = 0; h < n.heads; ++h) {
-#pragma unroll 4
-            for (int s = 0; s < n.slots; ++s, ++i) {
-                const float g = gram[std::int64_t(i) * K + j], g2 = gram[std::int64_t(i) * K + second];
-                const Four pi = p[n.first(h) + s];
+        const float *g = gram + j, *g2 = gram + second;
+        const Four* ph = p;
+#pragma unroll 1
+        for (int h = 0; h < heads; ++h, g += slots * K, g2 += slots * K, ph += slots + 1) {
+#pragma unroll(SlotsEach ? SlotsEach : 4)
+            for (int s = 0; s < slots; ++s) {
+                const float x = g[s * K], x2 = g2[s * K];
+                const Four pi = ph[s];
 #pragma unroll
-                for (int r = 0; r < kRows; ++r) u[r] += pi.e[r] * g, v[r] += pi.e[r] * g2;
+                for (int r = 0; r < kRows; ++r) u[r] += pi.e[r] * x, v[r] += pi.e[r] * x2;
             }
         }
         f(j, u);
         if (j + 32 < K) f(j + 32, v);
     }
+}
+template <class F> PTX_INLINE void times_gram(const Slots& n, const Four* p, const float* gram, F&& f) {
+    if (n.heads == 8 && n.slots == 8) times_gram_of<8, 8>(n, p, gram, f);
+    else times_gram_of<0, 0>(n, p, gram, f);
 }
 
 template <class T> __global__ void __launch_bounds__(kThreads) slot_mix_kernel(SlotMixFwd a) {
