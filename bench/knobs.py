@@ -13,7 +13,7 @@ import time
 
 import abi
 
-WAYS = {"all": {}, "no early launch": {"SCVD_EARLY_LAUNCH": "0"}, "no clusters": {"SCVD_CLUSTERS": "0"}, "no graph": {"graph": "0"}}
+WAYS = {"all": {}, "no early launch": {"SCVD_EARLY_LAUNCH": "0"}, "no clusters": {"SCVD_CLUSTERS": "0"}, "no graph": {}}
 
 
 def measure(library, preset, batch, steps, graph):
@@ -47,10 +47,12 @@ def main():
         library, preset, batch, steps, graph = sys.argv[2:]
         print(json.dumps(measure(library, preset, int(batch), int(steps), int(graph))))
         return
+    if not 2 <= len(sys.argv) <= 5:
+        sys.exit(__doc__)
     library, preset, batch, steps = (sys.argv[1:] + ["vit-b16", "128", "15"][len(sys.argv) - 2:])[:4]
     median = {}
     for way, environment in WAYS.items():
-        command = [sys.executable, __file__, "--one", library, preset, batch, steps, environment.get("graph", "1")]
+        command = [sys.executable, __file__, "--one", library, preset, batch, steps, str(int(way != "no graph"))]
         run = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
         if run.returncode:
             sys.exit(f"knobs: {way}: its process ended with {run.returncode}")

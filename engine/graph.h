@@ -33,7 +33,7 @@ public:
     }
 
 private:
-    static constexpr int kMost = 128;
+    static constexpr int kMost = 128;  // some 26 sizes of texts, of batches of two sizes, with and without the optimizer
     struct Entry { int runs = 0; std::unique_ptr<Replay> replay; };
     Arena& arena_;
     std::map<std::string, Entry> entries_;

@@ -181,6 +181,19 @@ TEST_F(Gemm, HopperStoresATileUnderTheNext) {
     EXPECT_EQ(trials, 3 * 15);
 }
 
+// A residual or a gate comes a strip ahead: every strip of two tiles beside each other has its own, with fewer and with more steps than strips.
+TEST_F(Gemm, HopperAsksAheadForWhatIsBesideTheSums) {
+    for (const int width : widths)
+        for (const auto& [m, steps, peers] : {std::tuple{328, 2, 1}, {200, 7, 2}}) {
+            Trial t{GemmKernel::hopper, m, 2 * width - 24, steps * 64 - 24, false, true, DType::bf16};
+            t.width = width, t.peers = peers;
+            t.residual = true, expect(t);
+            t.residual = false, t.gate = t.act = true;
+            EXPECT_LE(worst(t, normal), 1) << t;
+        }
+    EXPECT_EQ(trials, 3 * 2 * 3);
+}
+
 TEST_F(Gemm, HopperTakesEveryExtentThatTmaAllows) {
     for (int layout = 0; layout < 4; ++layout) {
         const bool ta = layout & 1, tb = layout & 2;  // the fast axis of each operand is a multiple of 8

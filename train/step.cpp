@@ -82,7 +82,7 @@ void Step::enqueue(const Inputs& in, bool last) {
     if (!last) return;
     buckets_.finish();
     optimizer_.apply();
-    if (config_.train.accumulate > 1) model_.params().zero_grad();  // not merely spent: whichever part is replayed adds to what it finds
+    if (config_.train.accumulate > 1 && recordable()) model_.params().zero_grad();  // not merely spent: whichever part is replayed adds to what it finds
 }
 
 LossValues Step::take_losses() {

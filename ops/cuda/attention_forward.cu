@@ -56,7 +56,7 @@ PTX_INLINE void attend(Softmax& t, const Rows& q, const bf16* k, const bf16* v, 
 #pragma unroll
         for (int g = 0; g < G; ++g)
             for (int j = 0; j < 2; ++j)
-                for (int e = 0; e < 2; ++e) part += s[g][j][2 * h + e] = exp2_approx(s[g][j][2 * h + e] * scale - scaled);
+                for (int e = 0; e < 2; ++e) part += s[g][j][2 * h + e] = exp2_approx(fmaf(s[g][j][2 * h + e], scale, -scaled));
         t.top[h] = top, t.sum[h] = t.sum[h] * shrink + part;
 #pragma unroll
         for (int d = 0; d < kD / 8; ++d) t.out[d][2 * h] *= shrink, t.out[d][2 * h + 1] *= shrink;
@@ -184,7 +184,7 @@ __global__ __launch_bounds__(kThreads, 3) void forward_tiled_kernel(AttentionFwd
     fetch_queries(m->strip[warp], a, s, query, at.head, lane);
     cp_async_commit();
     cp_async_wait<0>();
-    __syncwarp();
+    __syncwarp();  // the strip is there for every lane
     load_rows(q, m->strip[warp], 0, lane);
     const int end = a.causal ? min(s.nk, query + 16) : s.nk, last = a.causal ? min(s.nk, (at.tile + 1) * kTile) : s.nk;
     load(0);

@@ -22,9 +22,9 @@ template <int K, class Term>
 __device__ void sum_chunk(std::int64_t rows, std::int64_t cols, float* partial, Term&& term) {
     GPU_SHARED(part, float[K][kRowLanes][kColumns]);
     const std::int64_t c = std::int64_t(blockIdx.x) * kColumns + threadIdx.x, chunk = blockIdx.y, chunks = gridDim.y;
+    const std::int64_t end = c < cols ? rows * (chunk + 1) / chunks : 0;  // not in the loop's condition: a division of 64 bits
     float s[K] = {};
-    if (c < cols)
-        for (std::int64_t n = rows * chunk / chunks + threadIdx.y; n < rows * (chunk + 1) / chunks; n += kRowLanes) term(n, c, s);
+    for (std::int64_t n = rows * chunk / chunks + threadIdx.y; n < end; n += kRowLanes) term(n, c, s);
     for (int k = 0; k < K; ++k) part[k][threadIdx.y][threadIdx.x] = s[k];
     __syncthreads();  // every row lane has left its sums
     if (threadIdx.y != 0 || c >= cols) return;
@@ -54,9 +54,13 @@ __global__ void __launch_bounds__(kColumns * kChunkLanes) add_chunks_kernel(Chun
     const std::int64_t pitch = s.pitch, cols = s.cols;
     const float* column = s.partial + c;
     float total = 0;
-    if (c < cols)
-#pragma unroll 8
-        for (int k = threadIdx.y; k < chunks; k += kChunkLanes) total += column[k * pitch];
+    for (int k = threadIdx.y; c < cols && k < chunks; k += 8 * kChunkLanes) {
+        float x[8];
+#pragma unroll
+        for (int j = 0; j < 8; ++j) x[j] = k + j * kChunkLanes < chunks ? column[(k + j * kChunkLanes) * pitch] : 0.f;
+#pragma unroll
+        for (int j = 0; j < 8; ++j) total += x[j];
+    }
     part[threadIdx.y][threadIdx.x] = total;
     __syncthreads();  // every row lane has left its sum
     if (threadIdx.y != 0 || c >= cols) return;

@@ -54,6 +54,7 @@ PTX_INLINE void multiply_stage(float (&acc)[N / 2], const typename Ring<N>::Stag
 // What the epilogue of a strip reads beside its sums, on its way to shared memory while the next step is multiplied.
 template <int N>
 PTX_INLINE void fetch_strip(uint4 (&to)[2][32], int i, const Epilogue& e, const Unit& unit, int warp) {
+    static_assert(Ring<N>::strip == 32);  // four lanes a row
     const bf16* from = beside(e);
     if (!from) return;
     const int lane = threadIdx.x % 32, row = unit.at.m * kM + warp * 16 + lane / 4, col = unit.at.n * N + i * 32 + lane % 4 * 8;

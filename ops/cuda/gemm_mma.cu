@@ -10,7 +10,7 @@
 //              Operands lie in shared memory as they do in global memory; ldmatrix transposes on the way to registers,
 //              so that NT, NN, TN and TT are one loop. Chunks are permuted (tile.h): no bank conflicts.
 // Traffic      2 m n k FLOP; global reads 2 (m n k / 128) 2 bytes; shared reads 96 bytes per 2 * 64*32*16 / 64 FLOP a lane.
-// Registers    55 to 80 (tile of 64), 124 to 128 (tile of 128), no spills; LDGSTS.128, LDSM.x4, HMMA.16816, STG.128.
+// Registers    78 to 80 (tile of 64), 124 to 128 (tile of 128), no spills; LDGSTS.128, LDSM.x4, HMMA.16816, STG.128.
 // Numerics     products exact, f32 sums inside the tensor core, one rounding at the store.
 // Limits       none: rows that are not whole 16 bytes are loaded 2 bytes at a time, at the same place of the pipeline.
 #include "ops/cuda/chip.h"
