@@ -69,8 +69,8 @@ PTX_INLINE void ask_ahead(const Epilogue& e, const Unit& unit, int warp) {
     const bf16* from = beside(e);
     if (!from) return;
 #pragma unroll 1
-    for (int q = threadIdx.x % 32; q < 16 * N / 64; q += 32) {
-        const int row = unit.at.m * kM + warp * 16 + q % 16, col = unit.at.n * N + q / 16 * 64;
+    for (int q = threadIdx.x % 32; q < 16 * N / 16; q += 32) {  // by sectors of 32 bytes: how much more a request brings is not promised
+        const int row = unit.at.m * kM + warp * 16 + q / (N / 16), col = unit.at.n * N + q % (N / 16) * 16;
         if (row < e.m && col < e.n) prefetch_l2(from + row * e.n + col);
     }
 }

@@ -128,7 +128,7 @@ PTX_INLINE float rcp_approx(float x) {  // within 1 ulp; of infinity 0
 #endif
 }
 
-PTX_INLINE void prefetch_l2([[maybe_unused]] const void* p) {  // the line of memory that p lies in
+PTX_INLINE void prefetch_l2([[maybe_unused]] const void* p) {  // the sector of memory that p lies in, at least
 #if !GPU_EMULATED
     asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 #endif
