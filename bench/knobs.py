@@ -45,7 +45,10 @@ def measure(library, preset, batch, steps, graph):
 def main():
     if len(sys.argv) > 2 and sys.argv[1] == "--one":
         library, preset, batch, steps, graph = sys.argv[2:]
-        print(json.dumps(measure(library, preset, int(batch), int(steps), int(graph))))
+        try:
+            print(json.dumps(measure(library, preset, int(batch), int(steps), int(graph))))
+        except (OSError, RuntimeError, ValueError) as e:
+            sys.exit(f"knobs: {e}")
         return
     if not 2 <= len(sys.argv) <= 5:
         sys.exit(__doc__)
@@ -55,7 +58,7 @@ def main():
         command = [sys.executable, __file__, "--one", library, preset, batch, steps, str(int(way != "no graph"))]
         run = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
         if run.returncode:
-            sys.exit(f"knobs: {way}: its process ended with {run.returncode}")
+            sys.exit(1 if run.returncode == 1 else f"knobs: {way}: its process ended with {run.returncode}")
         ms = json.loads(run.stdout.splitlines()[-1])
         median[way] = ms[len(ms) // 2]
         print(json.dumps({"type": "knob", "preset": preset, "batch": int(batch), "way": way, "ms": ms}), flush=True)
