@@ -48,6 +48,7 @@ def load(path):
     """The library. Errors: it is not there, or its structs are laid out otherwise."""
     lib = C.CDLL(path)
     lib.scvd_error.restype = lib.scvd_sources.restype = C.c_char_p
+    lib.scvd_step_open.restype = C.c_void_p
     for name, cls in ARGS.items():
         f = getattr(lib, "scvd_size_" + name)
         f.restype = C.c_size_t

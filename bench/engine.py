@@ -37,7 +37,6 @@ class Engine:
         """device: "cpu" or "cuda". Errors: no such library, another layout of the structs, a build or machine without CUDA."""
         self.device, self._device, self.peers_only = device, 1 if device == "cuda" else 0, False
         self.lib = abi.load(os.path.abspath(path))
-        self.lib.scvd_step_open.restype = C.c_void_p
         self.lib.scvd_step_peak_bytes.restype = C.c_double
         self.lt = device == "cuda" and hasattr(self.lib, "peer_cublaslt_open")
         if self.lt:

@@ -19,7 +19,6 @@ WAYS = {"all": {}, "no early launch": {"SCVD_EARLY_LAUNCH": "0"}, "no clusters":
 def measure(library, preset, batch, steps, graph):
     """Milliseconds a step: what 3 n steps take longer than n, so that what ends both (a backward, which waits) does not count."""
     lib = abi.load(os.path.abspath(library))
-    lib.scvd_step_open.restype = C.c_void_p
 
     def check(failed):
         if failed:
