@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What launches before their turn, pairs of blocks and the graph bring: our training step with one of them left out at a time.
+"""What launches before their turn, pairs of blocks, attention by wgmma and the graph bring: our training step with one of them left out at a time.
 
     bench/knobs.py LIBRARY [PRESET BATCH STEPS]    PRESET: vit-b16, bf16, on the GPU
 
@@ -13,7 +13,8 @@ import time
 
 import abi
 
-WAYS = {"all": {}, "no early launch": {"SCVD_EARLY_LAUNCH": "0"}, "no clusters": {"SCVD_CLUSTERS": "0"}, "no graph": {}}
+WAYS = {"all": {}, "no early launch": {"SCVD_EARLY_LAUNCH": "0"}, "no clusters": {"SCVD_CLUSTERS": "0"}, "no wgmma in attention": {"SCVD_WGMMA_ATTENTION": "0"},
+        "no graph": {}}
 
 
 def measure(library, preset, batch, steps, graph):

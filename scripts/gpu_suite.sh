@@ -3,7 +3,7 @@
 #   proof          the catalogue against the CPU and against itself, products, attention, ladders, graph against eager, NCCL
 #   training       a step and a run whose losses match the CPU's
 #   kernels        each call of a step beside PyTorch, cuBLASLt and cuDNN, in three processes: a kernel that faults costs its own
-#   knobs          our step without early launches, without clusters, without the graph
+#   knobs          our step without early launches, clusters, wgmma in attention, the graph
 #   pairs          scores of every pair beside PyTorch
 #   training_step  whole steps beside PyTorch: last, as one that is cut short keeps what it has written
 #   through_cudnn  what cuDNN can compute, computed by it
@@ -109,7 +109,7 @@ test_of_kernels() {  # as step; the program is the last word
     if [ ! -x "${@: -1}" ]; then skip "$1" "not built"; return; fi
     step "$@"
     [ "${states[-1]}" = FAILED ] || return 0
-    for what in SCVD_CLUSTERS SCVD_EARLY_LAUNCH; do
+    for what in SCVD_CLUSTERS SCVD_EARLY_LAUNCH SCVD_WGMMA_ATTENTION; do
         [ "${!what:-}" != 0 ] || continue
         step "$1, $what=0" env "$what=0" "${@:2}"
         [ "${states[-1]}" = passed ] || continue
@@ -219,7 +219,7 @@ training_step() {
     else compare "$run: training step" "$root/bench/$run.py" step --lib "$library" --out "$measured" ${SUITE_STEP:---batches 128 --samples 15}; fi
 }
 knobs() {
-    local limit=${LIMIT_KNOBS:-90}
+    local limit=${LIMIT_KNOBS:-110}
     # shellcheck disable=SC2086
     if [ ! -e "$library" ]; then skip "a step without this and that" "libscvd_bench.so is not in $bin"
     else step "a step without this and that" "${with_python[@]}" python3 "$root/bench/knobs.py" "$library" ${SUITE_KNOBS:-vit-b16 128 15}; fi

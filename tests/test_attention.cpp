@@ -14,6 +14,8 @@ using cuda::AttentionKernel;
 
 namespace {
 
+const char* names[] = {"any", "tiled", "whole", "hopper", "pairs"};
+
 struct Lists { std::vector<int> q_begin, q_len, k_begin, k_len; };
 
 struct Trial {
@@ -120,15 +122,14 @@ protected:
 
     void expect(const Trial& t, AttentionKernel kernel, DType type) {
         const Call truth(host, t, DType::f64, type), here(device, t, type, type), twice(device, t, type, type);
-        const char* names[] = {"any", "tiled", "whole", "pairs"};
         const std::string what = std::string(t.name) + ", " + names[int(kernel)] + " " + name_of(type);
         cpu::attention_forward(truth.forward()), cpu::attention_backward(truth.backward());
         for (const Call* c : {&here, &twice}) {
-            // pairs is a backward kernel, whole-head backward leaves shared rows to others
+            // pairs is a backward kernel, whole heads' backward leaves shared rows to others
             const auto there = can_run(kernel, c->forward()) ? kernel : can_run(AttentionKernel::whole, c->forward()) ? AttentionKernel::whole : AttentionKernel::tiled;
             const auto back = can_run(kernel, c->backward()) ? kernel : AttentionKernel::tiled;
             EXPECT_TRUE(there == kernel || kernel == AttentionKernel::pairs) << what;
-            EXPECT_TRUE(back == kernel || kernel == AttentionKernel::whole) << what;
+            EXPECT_TRUE(back == kernel || t.shared) << what;
             cuda::run_attention_kernel(there, c->forward());
             cuda::run_attention_kernel(back, c->backward());
         }
@@ -156,7 +157,11 @@ protected:
         if (t.D != 64) return;
         expect(t, AttentionKernel::tiled, DType::bf16);
         expect(t, AttentionKernel::whole, DType::bf16);
+        if (!t.causal && std::min(most(t.seqs.q_len), most(t.seqs.k_len)) >= 64) by_tiles(t);
         if (t.shared && !t.causal && most(t.seqs.q_len) <= 16) expect(t, AttentionKernel::pairs, DType::bf16);
+    }
+    void by_tiles(const Trial& t) {
+        if (can_run(AttentionKernel::hopper, Call(device, {"", self({64}), 1, 64}, DType::bf16, DType::bf16).forward())) expect(t, AttentionKernel::hopper, DType::bf16);
     }
     void by_pairs(const Trial& t) { expect(t, AttentionKernel::pairs, DType::bf16); }
 };
@@ -173,6 +178,17 @@ TEST_F(Attention, LongSequences) {
         EXPECT_FALSE(can_run(AttentionKernel::whole, c.forward())) << "300 rows do not fit";
     }
     everywhere({"256 keys", self({256}), 1, 64});
+}
+// Tiles of 64 rows with 17 to 64 in the last, none to 16 rows left over, none to 63 columns: each side has its own.
+TEST_F(Attention, TilesAndWhatIsLeft) {
+    for (const int n : {80, 81, 127, 128, 144, 145, 208, 209}) by_tiles({"self", self({n}), 1, 64});
+    by_tiles({"ragged", self({193, 63, 1, 64, 100, 17}), 3, 64});
+    by_tiles({"cross", packed({64, 130, 200, 5, 256}, {193, 66, 20, 90, 64}), 2, 64});
+    Lists gaps;
+    gaps.q_begin = {2, 90}, gaps.q_len = {77, 65}, gaps.k_begin = {1, 150}, gaps.k_len = {140, 64};
+    for (const Mode mode : {Mode::write, Mode::accumulate})
+        for (int without = -1; without < 3; ++without) by_tiles({"gaps", gaps, 2, 64, false, false, 3, mode, without});
+    by_tiles({"none", self({65}), 1, 64, false, false, 0, Mode::skip});
 }
 TEST_F(Attention, RaggedBatches) {
     everywhere({"ragged", self({5, 1, 27, 17, 77}), 3, 64});
@@ -256,15 +272,21 @@ TEST_F(Attention, PairsHonourTheModeOfEachGradient) {
     by_pairs({"none", grouped(2, 1, 33, {6, 3}, 2), 1, 64, false, true, 0, Mode::skip});
 }
 
-// What else lies in a batch must not matter, to the bit.
+// What else lies in a batch must not matter, to the bit; neither with one kernel nor with the ones that are chosen for the batch.
 TEST_F(Attention, PackedEqualsOneByOne) {
-    for (const auto kernel : {AttentionKernel::any, AttentionKernel::tiled, AttentionKernel::whole}) {
-        const Trial alone{"alone", self({19}), 1, 64}, batch{"batch", self({19, 193, 3}), 1, 64};
+    const auto expect_equal = [&](int n, const char* what, auto&& forward, auto&& backward) {
+        const Trial alone{"alone", self({n}), 1, 64}, batch{"batch", self({n, 193, 3}), 1, 64};
         const Call a(device, alone, DType::bf16, DType::bf16), b(device, batch, DType::bf16, DType::bf16);
-        for (const Call* c : {&a, &b}) cuda::run_attention_kernel(kernel, c->forward()), cuda::run_attention_kernel(kernel, c->backward());
-        const auto head = [](const Tensor& t, std::int64_t rows) { return download_wide(t.slice(0, rows)); };
-        EXPECT_EQ(head(a.y, 19), head(b.y, 19)) << int(kernel);
-        EXPECT_EQ(head(a.dqkv, 19), head(b.dqkv, 19)) << int(kernel);
+        for (const Call* c : {&a, &b}) forward(c->forward()), backward(c->backward());
+        EXPECT_EQ(download_wide(a.y), download_wide(b.y.slice(0, n))) << n << " rows, " << what;
+        EXPECT_EQ(download_wide(a.dqkv), download_wide(b.dqkv.slice(0, n))) << n << " rows, " << what;
+    };
+    for (const int n : {19, 64, 80}) {
+        for (const auto kernel : {AttentionKernel::any, AttentionKernel::tiled, AttentionKernel::whole}) {
+            const auto run = [&](const auto& a) { run_attention_kernel(kernel, a); };
+            expect_equal(n, names[int(kernel)], run, run);
+        }
+        expect_equal(n, "chosen", cuda::attention_forward, cuda::attention_backward);
     }
 }
 

@@ -28,5 +28,6 @@ void attention_naive(const AttentionFwd& a);
 void attention_online(const AttentionFwd& a);
 void attention_tiled(const AttentionFwd& a);
 void attention_whole(const AttentionFwd& a);
+void attention_wgmma(const AttentionFwd& a);
 
 }  // namespace eng::ladder

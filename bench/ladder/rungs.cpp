@@ -8,7 +8,7 @@ std::span<const Rung<GemmArgs>> gemm_rungs() {
 }
 
 std::span<const Rung<AttentionFwd>> attention_rungs() {
-    static const Rung<AttentionFwd> rungs[] = {{"naive", attention_naive}, {"online", attention_online}, {"tiled", attention_tiled}, {"whole", attention_whole}};
+    static const Rung<AttentionFwd> rungs[] = {{"naive", attention_naive}, {"online", attention_online}, {"tiled", attention_tiled}, {"whole", attention_whole}, {"wgmma", attention_wgmma}};
     return rungs;
 }
 

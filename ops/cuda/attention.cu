@@ -10,6 +10,7 @@
 
 #include "ops/cuda/chip.h"
 #include "ops/cuda/cudnn.h"
+#include "ops/cuda/gemm.h"
 #include "ops/cuda/tile.h"
 #include "ops/provider.h"
 
@@ -97,11 +98,17 @@ bool fits(int rows_k, int rows_q, int matrices) {
     return rows_k && rows_q && std::max(rows_k, rows_q) <= kWhole && std::size_t(rows_k + rows_q) / 2 * matrices * 128 + 16 * 1024 <= chip().smem;
 }
 
+bool wgmma_is_there() {  // SCVD_WGMMA_ATTENTION=0 does without, for finding out what it brings
+    static const bool there = chip().hopper && hopper_was_built() && !environment_says("SCVD_WGMMA_ATTENTION", "0");
+    return there;
+}
+template <class Args> bool fills_tiles(const Args& a) { return !a.causal && std::min(a.seqs.max_q, a.seqs.max_k) >= 64 && wgmma_is_there(); }
+
 }  // namespace
 
 bool can_run(AttentionKernel kernel, const AttentionFwd& a) {
     if (kernel == AttentionKernel::any) return true;
-    if (kernel == AttentionKernel::pairs) return false;
+    if (kernel == AttentionKernel::pairs || (kernel == AttentionKernel::hopper && !fills_tiles(a))) return false;
     return wide_rows({&a.q, &a.k, &a.v, &a.y}, a.heads) && (kernel == AttentionKernel::tiled || fits(a.seqs.max_k, a.seqs.max_k, 2));
 }
 bool can_run(AttentionKernel kernel, const AttentionBwd& a) {
@@ -109,6 +116,7 @@ bool can_run(AttentionKernel kernel, const AttentionBwd& a) {
     const auto grad = [](const Out& o) { return static_cast<const View*>(&o); };
     if (!wide_rows({&a.q, &a.k, &a.v, &a.y, &a.dy, grad(a.dq), grad(a.dk), grad(a.dv)}, a.heads)) return false;
     if (kernel == AttentionKernel::pairs) return !a.causal && pairs_fit(a.seqs);
+    if (kernel == AttentionKernel::hopper && !fills_tiles(a)) return false;
     return kernel == AttentionKernel::tiled || (!a.seqs.shared && fits(a.seqs.max_k, a.seqs.max_q, 4));
 }
 
@@ -122,13 +130,14 @@ static void run_one(AttentionKernel kernel, const Args& given) {
         case AttentionKernel::any: return attention_any(a);
         case AttentionKernel::tiled: return attention_tiled(a);
         case AttentionKernel::whole: return attention_whole(a);
+        case AttentionKernel::hopper: return attention_hopper(a);
         case AttentionKernel::pairs:
             if constexpr (std::is_same_v<Args, AttentionBwd>) attention_pairs(a);
     }
 }
 template <class Args>
 static AttentionKernel best(const Args& a) {
-    for (const auto kernel : {AttentionKernel::whole, AttentionKernel::pairs, AttentionKernel::tiled})
+    for (const auto kernel : {AttentionKernel::hopper, AttentionKernel::whole, AttentionKernel::pairs, AttentionKernel::tiled})
         if (can_run(kernel, a)) return kernel;
     return AttentionKernel::any;
 }

@@ -66,6 +66,8 @@ void attention_tiled(const AttentionFwd& a);
 void attention_tiled(const AttentionBwd& a);
 void attention_whole(const AttentionFwd& a);
 void attention_whole(const AttentionBwd& a);
+void attention_hopper(const AttentionFwd& a);
+void attention_hopper(const AttentionBwd& a);
 void attention_pairs(const AttentionBwd& a);
 bool pairs_fit(const AttentionSeqs& s);  // rows are shared, and queries few enough
 

@@ -14,7 +14,7 @@
 namespace eng::cuda {
 namespace {
 
-constexpr int kTile = 64, kWarpsHere = 4, kThreads = kWarpsHere * 32;
+constexpr int kWarpsHere = 4, kThreads = kWarpsHere * 32;
 
 struct TiledSmem {
     bf16 mine[2][kWarpsHere][kStrip];  // q and dy, or k and v, of the block's rows

@@ -10,6 +10,7 @@
 namespace eng::cuda {
 
 constexpr int kD = 64, kStrip = 16 * kD;  // elements of 16 rows
+constexpr int kTile = 64;                 // rows of the other side at a time
 
 using Rows = unsigned[kD / 16][4];      // 16 rows x 64 columns, A operands of four products
 using Sums = float[kD / 8][4];          // 16 x 64 accumulators
@@ -41,9 +42,15 @@ PTX_INLINE void score_block(Block& s, const Rows& rows, const bf16* tile, int co
         mma_m16n8k16_bf16(s[1], rows[d], f[2], f[3]);
     }
 }
+// A block rounded to bf16, as the A operand of a product over its columns.
+PTX_INLINE void pack_block(unsigned (&a)[4], const Block& s) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) a[i] = pack_bf16(s[i / 2][i % 2 * 2], s[i / 2][i % 2 * 2 + 1]);
+}
 // acc += s . tile[row .. row+15], s rounded to bf16
 PTX_INLINE void add_block(Sums& acc, const Block& s, const bf16* tile, int row, int lane) {
-    const unsigned a[4] = {pack_bf16(s[0][0], s[0][1]), pack_bf16(s[0][2], s[0][3]), pack_bf16(s[1][0], s[1][1]), pack_bf16(s[1][2], s[1][3])};
+    unsigned a[4];
+    pack_block(a, s);
     const int at = lane_offset(true, lane);
 #pragma unroll
     for (int d = 0; d < kD / 16; ++d) {

@@ -65,7 +65,7 @@ PTX_INLINE void look(Consumer& t, int taken) {
         float x[4];
         wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < 4; ++k) wgmma_bf16<8, Major::k, Major::k>(x, wgmma_desc(st.big + t.group * kBox + k * 16), wgmma_desc(st.small + k * 16), k > 0);
+        for (int k = 0; k < 4; ++k) wgmma_bf16<8, Major::k, Major::k>(x, wgmma_desc(st.big + t.group * kBox, 16, k * 32), wgmma_desc(st.small, 16, k * 32), k > 0);
         wgmma_commit();
         wgmma_wait<0>();
         t.release();
@@ -79,7 +79,7 @@ PTX_INLINE void values(Consumer& t, float (&acc)[kHalf / 2]) {
     const Stage& st = t.arrived();
     wgmma_fence();
 #pragma unroll
-    for (int k = 0; k < 4; ++k) wgmma_bf16<kHalf, Major::mn>(acc, t.p[k], wgmma_desc(st.big + k * 1024, kBox * 2), k > 0);
+    for (int k = 0; k < 4; ++k) wgmma_bf16<kHalf, Major::mn>(acc, t.p[k], wgmma_desc(st.big, kBox * 2, k * 2048), k > 0);
     wgmma_commit();
     wgmma_wait<0>();
     t.release();
@@ -112,7 +112,7 @@ PTX_INLINE void feed_forward(Consumer& t, float (&acc)[kHalf / 2], int chunks) {
         float x[32];
         wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < 4; ++k) wgmma_bf16<64, Major::mn>(x, t.p[k], wgmma_desc(st.small + k * 1024), k > 0);
+        for (int k = 0; k < 4; ++k) wgmma_bf16<64, Major::mn>(x, t.p[k], wgmma_desc(st.small, 16, k * 2048), k > 0);
         wgmma_commit();
         wgmma_wait<0>();
         unsigned h[4][4];
@@ -125,7 +125,7 @@ PTX_INLINE void feed_forward(Consumer& t, float (&acc)[kHalf / 2], int chunks) {
         }
         wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < 4; ++k) wgmma_bf16<kHalf, Major::k>(acc, h[k], wgmma_desc(st.big + k * 16), true);
+        for (int k = 0; k < 4; ++k) wgmma_bf16<kHalf, Major::k>(acc, h[k], wgmma_desc(st.big, 16, k * 32), true);
         wgmma_commit();
         wgmma_wait<0>();
         t.release();

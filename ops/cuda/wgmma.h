@@ -13,10 +13,11 @@ namespace eng::cuda {
 constexpr int kBox = 64 * 64;  // elements of 64 rows x 128 bytes, the unit of these layouts
 enum class Major : int { k = 0, mn = 1 };
 
-// Descriptor of a tile that starts at `smem`: address, leading and stride offset in units of 16 bytes, swizzle mode 1.
-PTX_INLINE std::uint64_t wgmma_desc(const void* smem, unsigned lead = 16) {
-    return std::uint64_t((smem_u32(smem) & 0x3ffff) >> 4) | std::uint64_t(lead >> 4) << 16 |
-           std::uint64_t(1024 >> 4) << 32 | std::uint64_t(1) << 62;
+// Descriptor of a tile that starts `further` bytes behind `smem`: address, leading and stride offset in units of 16 bytes, swizzle mode 1.
+// Descriptors of one tile differ by an addition to their lower half, which is why `further` is not added to `smem`.
+PTX_INLINE std::uint64_t wgmma_desc(const void* smem, unsigned lead = 16, unsigned further = 0) {
+    const unsigned low = ((smem_u32(smem) & 0x3ffff) >> 4 | lead >> 4 << 16) + (further >> 4);
+    return low | std::uint64_t(1024 >> 4) << 32 | std::uint64_t(1) << 62;
 }
 PTX_INLINE void wgmma_fence() {  // before the first wgmma that follows other uses of the accumulators
 #if GPU_EMULATED
