@@ -12,10 +12,13 @@ struct Epilogue {
     const void *bias = nullptr, *residual = nullptr;      // [n], [m,n], or null
     const void* gate = nullptr;                           // [m,n]: times QuickGELU's derivative there, or null
     void* act = nullptr;                                  // [m,n]: becomes QuickGELU(gate), or null; may be gate, as each element has one thread
-    std::int64_t m = 0, n = 0;
+    const bf16* beside = nullptr;                         // the gate or the residual, if a kernel may ask for it early: bf16, and rows of whole 16 bytes
+    int m = 0, n = 0;
     bool c_bf16 = false, bias_bf16 = false, residual_bf16 = false, gate_bf16 = false;  // else f32; pre is as c, act as gate
     bool accumulate = false, gelu = false;
     bool wide = false;  // every group of eight columns starts at 16 bytes in every matrix
+
+    PTX_INLINE std::int64_t at(int row, int col) const { return std::int64_t(row) * n + col; }
 };
 
 template <int W>
@@ -83,7 +86,7 @@ PTX_INLINE float quick_gelu_slope(float v) {
     return s + 1.702f * v * s * (1.0f - s);
 }
 
-PTX_INLINE void emit1(const Epilogue& e, std::int64_t at, std::int64_t col, float v) {
+PTX_INLINE void emit1(const Epilogue& e, std::int64_t at, int col, float v) {
     if (e.bias) v += read1(e.bias, e.bias_bf16, col);
     if (e.residual) v += read1(e.residual, e.residual_bf16, at);
     if (e.gate) {
@@ -107,12 +110,7 @@ PTX_INLINE void add_to(float (&v)[W], const void* x, bool narrow, std::int64_t i
     for (int j = 0; j < W; ++j) v[j] += y[j];
 }
 
-// The bf16 matrix that an epilogue reads beside the sums, of which a kernel may ask for early; or null. There is a gate or a residual.
-PTX_INLINE const bf16* beside(const Epilogue& e) {
-    if (!e.wide) return nullptr;
-    return static_cast<const bf16*>(e.gate ? (e.gate_bf16 ? e.gate : nullptr) : e.residual_bf16 ? e.residual : nullptr);
-}
-// W columns of it at `at`. `early`: where they lie already if they are bf16, or null.
+// W columns of x at `at`. `early`: where they lie already if they are bf16, or null.
 template <int W>
 PTX_INLINE void read_beside(const void* x, bool narrow, std::int64_t at, float (&v)[W], const uint4* early) {
     if constexpr (W == 8)
@@ -125,7 +123,7 @@ PTX_INLINE void read_beside(const void* x, bool narrow, std::int64_t at, float (
 
 // W columns of a row that are all inside and start at 16 bytes.
 template <int W>
-PTX_INLINE void emit_wide(const Epilogue& e, std::int64_t at, std::int64_t col, float (&v)[W], const uint4* early = nullptr) {
+PTX_INLINE void emit_wide(const Epilogue& e, std::int64_t at, int col, float (&v)[W], const uint4* early = nullptr) {
     if (e.bias) add_to(v, e.bias, e.bias_bf16, col);
     if (e.residual) {
         float x[W];
@@ -157,9 +155,9 @@ PTX_INLINE void emit_wide(const Epilogue& e, std::int64_t at, std::int64_t col, 
 // Columns col .. col+W of one row, col a multiple of W: all of them, or where rows are not whole 16 bytes one by one.
 // What lies outside of the matrix is dropped. `x` lies in shared memory, 16-byte aligned.
 template <int W>
-PTX_INLINE void emit(const Epilogue& e, std::int64_t row, std::int64_t col, const float* x, const uint4* early = nullptr) {
+PTX_INLINE void emit(const Epilogue& e, int row, int col, const float* x, const uint4* early = nullptr) {
     if (row >= e.m || col >= e.n) return;
-    const std::int64_t at = row * e.n + col;
+    const std::int64_t at = e.at(row, col);
     if (e.wide) {
         float v[W];
         read(x, false, 0, v);

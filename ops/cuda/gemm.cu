@@ -15,17 +15,17 @@ namespace {
 template <int W>
 __global__ __launch_bounds__(256) void sum_splits_kernel(const float* partial, int splits, Epilogue e) {
     in_turn();
-    const std::int64_t mn = e.m * e.n, i = (std::int64_t(blockIdx.x) * 256 + threadIdx.x) * W;
+    const std::int64_t mn = e.at(e.m, 0), i = (std::int64_t(blockIdx.x) * 256 + threadIdx.x) * W;
     if (i >= mn) return;
     if constexpr (W == 1) {
         float s = partial[i];
         for (int k = 1; k < splits; ++k) s += partial[k * mn + i];
-        emit1(e, i, i % e.n, s);
+        emit1(e, i, int(i % e.n), s);
     } else {
         float s[W];
         read(partial, false, i, s);
         for (int k = 1; k < splits; ++k) add_to(s, partial, false, k * mn + i);
-        emit_wide(e, i, i % e.n, s);
+        emit_wide(e, i, int(i % e.n), s);
     }
 }
 
@@ -57,7 +57,7 @@ SplitK::SplitK(Product& p, int wanted, std::int64_t tiles, int depth)
 
 void SplitK::sum() const {
     if (splits_ == 1) return;
-    const std::int64_t mn = whole_.m * whole_.n;
+    const std::int64_t mn = std::int64_t(whole_.m) * whole_.n;
     if (whole_.wide) launch<sum_splits_kernel<8>>({dim3(ceil_div(mn, 8 * 256)), dim3(256)}, partial_.as<float>(), splits_, whole_);
     else launch<sum_splits_kernel<1>>({dim3(ceil_div(mn, 256)), dim3(256)}, partial_.as<float>(), splits_, whole_);
 }
@@ -78,10 +78,12 @@ Product product_of(const GemmArgs& g) {
     p.out.bias = g.bias.p, p.out.residual = g.residual.p, p.out.gate = g.gate.p, p.out.act = g.act.p;
     ENG_CHECK(!g.gate.p || (g.c.mode == Mode::write && !g.gelu && !g.ta && !g.residual.p), "gemm", "a gate belongs to an input's gradient that is written, and has no residual");
     ENG_CHECK(!g.act.p || (g.gate.p && g.act.dtype == g.gate.dtype && g.act.mode == Mode::write), "gemm", "an activation is written beside its gate, in its dtype");
-    p.out.m = m, p.out.n = n;
+    p.out.m = p.m, p.out.n = p.n;
     p.out.c_bf16 = narrow(g.c), p.out.bias_bf16 = narrow(g.bias), p.out.residual_bf16 = narrow(g.residual), p.out.gate_bf16 = narrow(g.gate);
     p.out.accumulate = g.c.mode == Mode::accumulate, p.out.gelu = g.gelu;
     p.out.wide = n % 8 == 0 && at16(g.c.p) && at16(p.out.pre) && at16(g.bias.p) && at16(g.residual.p) && at16(g.gate.p) && at16(g.act.p);
+    const View& beside = g.gate.p ? g.gate : g.residual;
+    if (p.out.wide && narrow(beside)) p.out.beside = static_cast<const bf16*>(beside.p);
     return p;
 }
 

@@ -53,7 +53,7 @@ PTX_INLINE TileAt tile_at(int i, int tiles_m, int tiles_n) {
 }
 // This block's sums go behind those of the splits before it.
 PTX_INLINE Epilogue of_split(Epilogue e, int split) {
-    e.c = static_cast<float*>(e.c) + (split ? split * e.m * e.n : 0);
+    e.c = static_cast<float*>(e.c) + (split ? split * e.at(e.m, 0) : 0);
     return e;
 }
 

@@ -55,14 +55,14 @@ __global__ __launch_bounds__(Shape<T>::threads) void gemm_grouped_kernel(Grouped
     const Epilogue e = g.out(block);
 #pragma unroll
     for (int i = 0; i < S::wm / 16; ++i)
-        store_strip(acc[i], s->out[warp], e, std::int64_t(at.m) * T + row + 16 * i, std::int64_t(at.n) * T + col, lane);
+        store_strip(acc[i], s->out[warp], e, at.m * T + row + 16 * i, at.n * T + col, lane);
     if constexpr (SUMS) {
         if (!sums_here || lane >= 4) return;  // all rows of the product with ones are the same; these lanes have the first
 #pragma unroll
         for (int j = 0; j < S::wn / 8; ++j)
             for (int h = 0; h < 2; ++h) {
                 const std::int64_t c = std::int64_t(at.n) * T + col + 8 * j + 2 * lane + h;
-                if (c < e.n) emit(g.sums, block * e.n + c, sums[j][h]);
+                if (c < e.n) emit(g.sums, e.at(block, c), sums[j][h]);
             }
     }
 }

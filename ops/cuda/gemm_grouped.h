@@ -21,7 +21,7 @@ struct Grouped {
     }
     PTX_INLINE Epilogue out(int block) const {
         Epilogue e = p.out;
-        const std::int64_t at = block * e.m * e.n * (e.c_bf16 ? 2 : 4);
+        const std::int64_t at = block * e.at(e.m, 0) * (e.c_bf16 ? 2 : 4);
         e.c = static_cast<char*>(e.c) + at;
         if (e.pre) e.pre = static_cast<char*>(e.pre) + at;
         return e;

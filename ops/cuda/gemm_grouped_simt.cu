@@ -51,7 +51,7 @@ __global__ __launch_bounds__(kThreads) void gemm_grouped_simt_kernel(Grouped g, 
     store_tile<kTile>(acc, e, row0, col0, y, x);
     if (!g.sums.p || at.m || y) return;
     for (int j = 0; j < kOwn; ++j)
-        if (col0 + x * kOwn + j < e.n) emit(g.sums, block * e.n + col0 + x * kOwn + j, sums[j]);
+        if (col0 + x * kOwn + j < e.n) emit(g.sums, e.at(block, col0 + x * kOwn + j), sums[j]);
 }
 
 }  // namespace

@@ -17,8 +17,9 @@
 //                    block 1   [ a of tile row 2 i + 1 | b, first half  | b, second half ]
 //
 // Overlap      of N = 192 and 128: two sets of accumulators a warpgroup, which change places with every tile. While wgmmas
-//              fill the one, the tile before is stored from the other, 32 columns a step of k: an epilogue is hidden where
-//              k has N / 32 steps or more, all but a block's last. N = 256 has registers for one set: it stores
+//              fill the one, the tile before is stored from the other, 16 columns a step of k: with a gate and an activation that is
+//              366 instructions a warp, and a step has 384 issue slots for each. A k of fewer than N / 16 steps has 32 columns a step,
+//              and all is hidden where that suffices, but for a block's last tile. N = 256 has registers for one set: it stores
 //              while the tensor cores wait. What an epilogue reads beside the sums (a residual, a gate) is asked for a tile ahead, to
 //              L2, and comes to shared memory a strip ahead: waited for at its use it would take twice a step's time.
 // Tiling       k in steps of 64: 16 KB of a and N / 64 x 8 KB of b a stage; 4, 5 or 6 stages. Operands keep
@@ -42,62 +43,63 @@ namespace {
 // The four wgmmas of one stage, for 64 rows of the tile.
 template <int N, bool TA, bool TB>
 PTX_INLINE void multiply_stage(float (&acc)[N / 2], const typename Ring<N>::Stage& st, int group, bool first) {
-    constexpr int step_a = TA ? 1024 : 16, step_b = TB ? 16 : 1024;  // elements to the next 16 k
+    constexpr int step_a = TA ? 2048 : 32, step_b = TB ? 32 : 2048;  // bytes to the next 16 k
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < kDepth / 16; ++k)
         wgmma_bf16<N, TA ? Major::mn : Major::k, TB ? Major::k : Major::mn>(
-            acc, wgmma_desc(st.a + group * kBox + k * step_a, kBox * 2), wgmma_desc(st.b + k * step_b, kBox * 2), !first || k > 0);
+            acc, wgmma_desc(st.a + group * kBox, kBox * 2, k * step_a), wgmma_desc(st.b, kBox * 2, k * step_b), !first || k > 0);
     wgmma_commit();
 }
 
 // What the epilogue of a strip reads beside its sums, on its way to shared memory while the next step is multiplied.
 template <int N>
-PTX_INLINE void fetch_strip(uint4 (&to)[2][32], int i, const Epilogue& e, const Unit& unit, int warp) {
-    static_assert(Ring<N>::strip == 32);  // four lanes a row
-    const bf16* from = beside(e);
-    if (!from) return;
-    const int lane = threadIdx.x % 32, row = unit.at.m * kM + warp * 16 + lane / 4, col = unit.at.n * N + i * 32 + lane % 4 * 8;
-#pragma unroll 1
-    for (int h = 0; h < 2; ++h)
-        if (row + 8 * h < e.m && col < e.n) cp_async16(&to[h][lane], from + (row + 8 * h) * e.n + col);
+PTX_INLINE void fetch_strip(uint4 (&to)[32], int i, const Epilogue& e, const Unit& unit, int warp) {
+    if (!e.beside) return;
+    const unsigned lane = lane_here();
+    const int row = unit.at.m * kM + warp * 16 + lane / 2, col = unit.at.n * N + i * Ring<N>::strip + lane % 2 * 8;
+    if (row < e.m && col < e.n) cp_async16(&to[lane], e.beside + e.at(row, col));
     cp_async_commit();
 }
 // The whole tile's, to L2: it is asked for when the next unit's products are under way.
 template <int N>
 PTX_INLINE void ask_ahead(const Epilogue& e, const Unit& unit, int warp) {
-    const bf16* from = beside(e);
-    if (!from) return;
+    if (!e.beside) return;
 #pragma unroll 1
     for (int q = threadIdx.x % 32; q < 16 * N / 16; q += 32) {  // by sectors of 32 bytes: how much more a request brings is not promised
         const int row = unit.at.m * kM + warp * 16 + q / (N / 16), col = unit.at.n * N + q % (N / 16) * 16;
-        if (row < e.m && col < e.n) prefetch_l2(from + row * e.n + col);
+        if (row < e.m && col < e.n) prefetch_l2(e.beside + e.at(row, col));
     }
 }
 
-// Columns 32 i .. 32 i + 31 of a warp's 16 rows of a unit, to c through the warp's own corner of shared memory.
+// A lane's eight sums of strip i, one of Lo .. Hi-1, to shared memory. Indices of registers are constants: i is found by halves, because a
+// question per strip becomes four stores each that are issued and not done.
+template <int Lo, int Hi, int Sums>
+PTX_INLINE void stage_strip(const float (&acc)[Sums], int i, float* to, int pitch) {
+    if constexpr (Hi - Lo == 1) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            *reinterpret_cast<float2*>(to + j % 2 * 8 * pitch + j / 2 * 8) = make_float2(acc[Lo * 8 + 2 * j], acc[Lo * 8 + 2 * j + 1]);
+    } else {
+        constexpr int mid = (Lo + Hi) / 2;
+        i < mid ? stage_strip<Lo, mid>(acc, i, to, pitch) : stage_strip<mid, Hi>(acc, i, to, pitch);
+    }
+}
+
+// Columns 16 i .. 16 i + 15 of a warp's 16 rows of a unit, to c through the warp's own corner of shared memory.
 template <int N, bool TA>
-PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, uint4 (&early)[2][32], const Product& p, const Unit& unit, int warp) {
+PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, uint4 (&early)[32], const Product& p, const Unit& unit, int warp) {
     constexpr int strip = Ring<N>::strip, pitch = Ring<N>::pitch;
     Epilogue e = of_split(p.out, unit.split);
     if constexpr (TA) e.gate = nullptr, e.act = nullptr;  // weight gradients have none, and need the registers for their sums
-    const int lane = threadIdx.x % 32, row = unit.at.m * kM + warp * 16, col = unit.at.n * N + i * strip;
+    const unsigned lane = lane_here();
+    const int col = unit.at.n * N + i * strip;
     if (col >= e.n) return;
-#pragma unroll
-    for (int c = 0; c < Ring<N>::strips; ++c)
-        if (c == i)  // the index of a register is a constant
-#pragma unroll
-            for (int j = 0; j < strip / 4; ++j) {
-                const float2 pair = make_float2(acc[c * strip / 2 + 2 * j], acc[c * strip / 2 + 2 * j + 1]);
-                *reinterpret_cast<float2*>(&out[(lane / 4 + j % 2 * 8) * pitch + j / 2 * 8 + lane % 4 * 2]) = pair;
-            }
+    stage_strip<0, Ring<N>::strips>(acc, i, out + lane / 4 * pitch + lane % 4 * 2, pitch);
     if constexpr (!TA) cp_async_wait<0>();
     __syncwarp();  // the strip is whole
-    for (int q = lane; q < 16 * strip / 8; q += 32) {
-        const int r = q / (strip / 8), c = q % (strip / 8) * 8;
-        if constexpr (TA) emit<8>(e, row + r, col + c, out + r * pitch + c);
-        else emit<8>(e, row + r, col + c, out + r * pitch + c, &early[q / 32][lane]);
-    }
+    const unsigned r = lane / 2, c = lane % 2 * 8;
+    emit<8>(e, unit.at.m * kM + warp * 16 + r, col + c, out + r * pitch + c, TA ? nullptr : &early[lane]);
     __syncwarp();  // the strip is read: the next one may overwrite it
     if (!TA && i + 1 < Ring<N>::strips) fetch_strip<N>(early, i + 1, p.out, unit, warp);
 }
@@ -149,16 +151,18 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
         const Unit unit = u < units.total() ? units[u] : none;
         const Work& w = units.of(unit);
         if (!TA && unit.steps > 0) ask_ahead<N>(w.p.out, unit, warp);
+        int strip = 0;
         for (int step = 0; step < unit.steps; ++step, ++it) {
             mbar_wait(&s->full[it % stages], it / stages % 2);
             multiply_stage<N, TA, TB>(acc, s->stage[it % stages], warp / 4, step == 0);
             wgmma_wait<1>();  // the step before is done with its stage
             if (step > 0) release(it - 1);
             if (TA && w.p.parts && step % w.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
-            if (overlap && step < strips) store_strip<N, TA>(done, step, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
+            if (overlap)
+                for (const int end = min(unit.steps < strips ? 2 * step + 2 : step + 1, strips); strip < end; ++strip) store_strip<N, TA>(done, strip, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
         }
         if (overlap)  // what a short k left
-            for (int i = unit.steps; i < strips; ++i) store_strip<N, TA>(done, i, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
+            for (; strip < strips; ++strip) store_strip<N, TA>(done, strip, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
         if (!TA && unit.steps > 0) fetch_strip<N>(s->beside[warp], 0, w.p.out, unit, warp);
         wgmma_wait<0>();
         if (unit.steps > 0) release(it - 1);

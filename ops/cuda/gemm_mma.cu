@@ -50,7 +50,7 @@ __global__ __launch_bounds__(Shape<T>::threads, T == 64 ? 6 : 2) void gemm_mma_k
     if constexpr (TA) e.gate = nullptr, e.act = nullptr;  // weight gradients have none
 #pragma unroll
     for (int i = 0; i < S::wm / 16; ++i)
-        store_strip(acc[i], s->out[warp], e, std::int64_t(at.m) * T + row + 16 * i, std::int64_t(at.n) * T + col, lane);
+        store_strip(acc[i], s->out[warp], e, at.m * T + row + 16 * i, at.n * T + col, lane);
 }
 
 template <int T, bool TA, bool TB>

@@ -51,7 +51,7 @@ PTX_INLINE void multiply_step(float (&acc)[M][N][4], const typename Shape<T>::St
 
 // 16 rows of a warp's accumulators through shared memory, so that a lane stores eight neighbouring columns.
 template <int N>
-PTX_INLINE void store_strip(const float (&acc)[N][4], float* out, const Epilogue& e, std::int64_t row, std::int64_t col, int lane) {
+PTX_INLINE void store_strip(const float (&acc)[N][4], float* out, const Epilogue& e, int row, int col, int lane) {
     constexpr int pitch = N * 8 + 8;
     for (int j = 0; j < N; ++j)
         for (int h = 0; h < 2; ++h) {

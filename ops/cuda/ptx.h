@@ -128,6 +128,17 @@ PTX_INLINE float rcp_approx(float x) {  // within 1 ulp; of infinity 0
 #endif
 }
 
+// The lane, asked for where it is used: what is made of it need not stay in a register over a loop.
+PTX_INLINE unsigned lane_here() {
+#if GPU_EMULATED
+    return threadIdx.x % 32;
+#else
+    unsigned lane;
+    asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+    return lane;
+#endif
+}
+
 PTX_INLINE void prefetch_l2([[maybe_unused]] const void* p) {  // the sector of memory that p lies in, at least
 #if !GPU_EMULATED
     asm volatile("prefetch.global.L2 [%0];" ::"l"(p));

@@ -51,15 +51,15 @@ PTX_INLINE void store_tile(const float (&acc)[P][P], const Epilogue& e, int row0
     for (int i = 0; i < P; ++i)
 #pragma unroll
         for (int h = 0; h < P / 4; ++h) {
-            const std::int64_t row = row0 + i / 4 * (T / 2) + y * 4 + i % 4, col = col0 + h * (T / 2) + x * 4;
+            const int row = row0 + i / 4 * (T / 2) + y * 4 + i % 4, col = col0 + h * (T / 2) + x * 4;
             if (row >= e.m || col >= e.n) continue;
             float v[4] = {acc[i][4 * h], acc[i][4 * h + 1], acc[i][4 * h + 2], acc[i][4 * h + 3]};
             if (e.wide) {
-                emit_wide(e, row * e.n + col, col, v);
+                emit_wide(e, e.at(row, col), col, v);
                 continue;
             }
             for (int j = 0; j < 4; ++j)
-                if (col + j < e.n) emit1(e, row * e.n + col + j, col + j, v[j]);
+                if (col + j < e.n) emit1(e, e.at(row, col) + j, col + j, v[j]);
         }
 }
 
