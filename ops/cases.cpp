@@ -106,6 +106,7 @@ void add_sequences(std::vector<Case>& c) {
     c.push_back({"attention causal", {{9, 24}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {2, 7}), 2, true); }, 16, 4});
     c.push_back({"attention of one token", {{1, 15}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {1}), 1, true); }, 16, 4});
     c.push_back({"attention long", {{193, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {193}), 1, false); }, 193, 4});
+    c.push_back({"attention causal, heads of 64", {{100, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {83, 17}), 1, true); }, 83, 4});
     c.push_back({"attention too long for shared memory", {{270, 3 * 64}}, [](Arena& a, In x) { return self_attention(x[0], packed_seqs(a, {262, 8}), 1, true); }, 262, 4});
     c.push_back({"attention cross", {{5, 8}, {9, 16}}, [](Arena& a, In x) { return cross_attention(x[0], x[1], packed_seqs(a, {2, 3}), packed_seqs(a, {6, 3}), 4); }, 16, 4});
     c.push_back({"attention over pairs", {{6, 8}, {8, 16}}, paired_attention, 32, 4});

@@ -102,7 +102,7 @@ bool wgmma_is_there() {  // SCVD_WGMMA_ATTENTION=0 does without, for finding out
     static const bool there = chip().hopper && hopper_was_built() && !environment_says("SCVD_WGMMA_ATTENTION", "0");
     return there;
 }
-template <class Args> bool fills_tiles(const Args& a) { return !a.causal && std::min(a.seqs.max_q, a.seqs.max_k) >= 64 && wgmma_is_there(); }
+template <class Args> bool fills_tiles(const Args& a) { return !a.causal && std::min(a.seqs.max_q, a.seqs.max_k) > kFewRows && wgmma_is_there(); }
 
 }  // namespace
 

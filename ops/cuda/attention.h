@@ -6,6 +6,9 @@
 
 namespace eng::cuda {
 
+// Sequences of up to so many rows are for a warp or two a head: of larger blocks most warps would have no strip of 16.
+constexpr int kFewRows = 80;
+
 struct Seq { int q, nq, o, k, nk; };  // rows of q, of y, of k and v
 PTX_INLINE Seq seq_at(const AttentionSeqs& s, int b) {
     return {ptr<int>(s.q_begin)[b], ptr<int>(s.q_len)[b], ptr<int>(s.o_begin)[b], ptr<int>(s.k_begin)[b], ptr<int>(s.k_len)[b]};

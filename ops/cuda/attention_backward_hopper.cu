@@ -1,9 +1,9 @@
-// Attention backward by wgmma, bf16, head width 64: dq, dk, dv of sequences of 64 to 256 rows in which every query sees every key, everything that
+// Attention backward by wgmma, bf16, head width 64: dq, dk, dv of sequences of 81 to 256 rows in which every query sees every key, everything that
 // a head needs in shared memory; what is shorter or left over is multiplied as attention_backward_whole.cu does it.
 //
 // Work split   a block of one warpgroup takes a (sequence, head): its tiles of 64 keys in turn, then its tiles of 64 queries, then each warp
 //              strips of 16 of what is left (193 = 3 64 + 1: one of keys, one of queries, two warps).
-// Tiling       q, dy, k, v of the head in shared memory, 4 x 128 bytes a row; 193 rows: 108 KB, two blocks a multiprocessor: one copies
+// Tiling       q, dy, k, v of the head in shared memory, 4 x 128 bytes a row; 193 rows: 106 KB, two blocks a multiprocessor: one copies
 //              while the other multiplies. A tile's own rows are register operands, the other side's are read where they lie.
 //
 //                 keys     per 64 queries  p^T = exp2(k q^T - lse)   dp^T = v dy^T     dv += p^T dy    dk += ds^T q
@@ -11,7 +11,7 @@
 //
 //              Powers are taken while dp is multiplied, differences while dv is.
 // Traffic      reads q, k, v, y, dy, lse once and writes dq, dk, dv once: 304 MB for 1536 heads of 193 rows, 72 us. 14 nq nk 64 FLOP in place of
-//              10, as in attention_backward_whole.cu: no tile waits for another. By mma.sync ldmatrix alone is 135 us; wgmma reads each
+//              10, as in attention_backward_whole.cu: no tile waits for another. By mma.sync ldmatrix alone is 125 us; wgmma reads each
 //              operand once for 64 rows.
 // Registers    222 of the 255 that two blocks a multiprocessor leave, no spills. 252 instructions for 64 queries of a tile of keys, 203 for 64
 //              keys of a tile of queries.
@@ -133,17 +133,17 @@ __global__ __launch_bounds__(kGroup, 2) void backward_hopper_kernel(AttentionBwd
     for (int i = 0; keys && i < tiles_k; ++i) key_tile(m, a, s, i * kTile + warp * 16, head, scale, lane);
 #pragma unroll 1
     for (int i = 0; queries && i < tiles_q; ++i) query_tile(m, a, s, i * kTile + warp * 16, head, scale, lane);
-    // Strips that no tile has, of keys, then of queries, beginning with another warp in each block.
+    // Strips that no tile has, of keys, then of queries, beginning with another warp in each sequence.
     const int strips_k = keys ? strips_beside(tiles_k, s.nk) : 0, strips_q = queries ? strips_beside(tiles_q, s.nq) : 0;
     int i = (warp + unit) % 4;
-    for (; i < strips_k; i += 4) key_strip<false>(m, a, s, tiles_k * kTile + i * 16, head, scale, lane);
-    for (; i < strips_k + strips_q; i += 4) query_strip<false>(m, a, s, tiles_q * kTile + (i - strips_k) * 16, head, scale, lane);
+    for (; i < strips_k; i += 4) key_strip<false, 2>(m, a, s, tiles_k * kTile + i * 16, head, scale, lane);
+    for (; i < strips_k + strips_q; i += 4) query_strip<false, 2>(m, a, s, tiles_q * kTile + (i - strips_k) * 16, head, scale, lane);
 }
 
 }  // namespace
 
 void attention_hopper(const AttentionBwd& a) {
-    const int rows_q = rows_held(a.seqs.max_q, kTile), rows_k = rows_held(a.seqs.max_k, kTile);
+    const int rows_q = rows_held(a.seqs.max_q, kMaxRows), rows_k = rows_held(a.seqs.max_k, kMaxRows);
     const Launch at{dim3(unsigned(a.seqs.q_begin.numel() * a.heads)), dim3(kGroup), Head::bytes(rows_q, rows_k)};
     launch<backward_hopper_kernel>(at, a, float(a.scale) * kLog2e, rows_q, rows_k);  // exp2 in place of exp
 }

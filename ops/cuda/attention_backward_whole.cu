@@ -46,7 +46,7 @@ void run(const AttentionBwd& a) {
     const int rows_q = (a.seqs.max_q + 15) / 16 * 16, rows_k = (a.seqs.max_k + 15) / 16 * 16;
     const int longest = std::max(rows_q, rows_k);
     if (longest <= 16) run<CAUSAL, 1>(a, rows_q, rows_k);
-    else longest <= 80 ? run<CAUSAL, 2>(a, rows_q, rows_k) : run<CAUSAL, 8>(a, rows_q, rows_k);
+    else longest <= kFewRows ? run<CAUSAL, 2>(a, rows_q, rows_k) : run<CAUSAL, 8>(a, rows_q, rows_k);
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ void run_few(const AttentionFwd& a) {
 
 void attention_whole(const AttentionFwd& a) {
     if (a.seqs.shared && !a.causal && a.seqs.max_q <= 16) return run_few(a);
-    std::max(a.seqs.max_q, a.seqs.max_k) <= 80 ? run_whole<1>(a) : run_whole<4>(a);
+    std::max(a.seqs.max_q, a.seqs.max_k) <= kFewRows ? run_whole<1>(a) : run_whole<4>(a);
 }
 void attention_tiled(const AttentionFwd& a) {
     const std::int64_t blocks = std::int64_t(ceil_div(a.seqs.max_q, kTile)) * a.seqs.q_begin.numel() * a.heads;

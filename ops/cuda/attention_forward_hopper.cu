@@ -1,8 +1,8 @@
-// Attention forward by wgmma, bf16, head width 64: y = softmax(scale q k^T) v, lse = log of the row sums. For sequences of 64 to 256 rows in
+// Attention forward by wgmma, bf16, head width 64: y = softmax(scale q k^T) v, lse = log of the row sums. For sequences of 81 to 256 rows in
 // which every query sees every key; what is shorter or left over is multiplied as attention_forward.cu does it.
 //
 // Work split   a block of one warpgroup takes a (sequence, head): its tiles of 64 queries in turn, then each warp a strip of 16 of what is
-//              left (193 = 3 64 + 1: one strip, one warp, another one in the next block).
+//              left (193 = 3 64 + 1: one strip, one warp, another one in the next sequence).
 // Tiling       k and v of the head in shared memory, copied once (193 rows: 52 KB, beside two strips of queries a warp three blocks a
 //              multiprocessor); q of a tile, scores and sums in registers.
 //

@@ -9,7 +9,7 @@
 namespace eng::cuda {
 
 constexpr int kMaxRows = 256;
-struct Head {  // in shared memory: row sums at fixed places, then the matrices, rows padded to whole strips
+struct Head {  // in shared memory: row sums at fixed places, then the matrices, rows padded to whole strips (attention_tiles.h: tiles)
     float *lse, *delta;  // lse in powers of two; +infinity behind the last query, so that p is 0 there
     bf16 *q, *dy, *k, *v;
     PTX_INLINE Head(unsigned char* smem, int rows_q, int rows_k) {
@@ -61,9 +61,10 @@ PTX_INLINE void fill(const Head& m, const AttentionBwd& a, const Seq& s, int hea
     for (int r = AT_ONCE * THREADS / 8; r < padded_q; r += AT_ONCE * THREADS / 8) deltas.ask(a, s, head, r), deltas.keep(m, s, r, padded_q);
 }
 
-// A strip of 16 keys, rows of k and v, and the queries from `query` on, 16 at a time.
-template <bool CAUSAL>
+// A strip of 16 keys, rows of k and v, and the queries from `query` on, 16 at a time; AT_ONCE of these under way, where there are registers.
+template <bool CAUSAL, int AT_ONCE = 1>
 PTX_INLINE void see_queries(Sums& dk, Sums& dv, const Rows& k, const Rows& v, const Head& m, const Seq& s, int key, int query, float scale, int lane) {
+#pragma unroll AT_ONCE
     for (; query < s.nq; query += 16) {
         Block p, ds;
         score_block(p, k, m.q, query, lane);
@@ -77,11 +78,12 @@ PTX_INLINE void see_queries(Sums& dk, Sums& dv, const Rows& k, const Rows& v, co
     }
 }
 // A strip of 16 queries, rows of q and dy, and the keys from `key` on, 16 at a time.
-template <bool CAUSAL>
+template <bool CAUSAL, int AT_ONCE = 1>
 PTX_INLINE void see_keys(Sums& dq, const Rows& q, const Rows& dy, const Head& m, const Seq& s, int query, int key, float scale, int lane) {
     const int i = query + lane / 4;
     const float lse[2] = {m.lse[i], m.lse[i + 8]}, delta[2] = {m.delta[i], m.delta[i + 8]};
     const int end = CAUSAL ? min(s.nk, query + 16) : s.nk;
+#pragma unroll AT_ONCE
     for (; key < end; key += 16) {
         Block p, ds;
         score_block(p, q, m.k, key, lane);
@@ -101,22 +103,22 @@ PTX_INLINE void put_queries(const AttentionBwd& a, const Seq& s, int query, int 
     put_rows(a.dq, s.q + query, s.nq - query, head, dq, scale * kLn2, lane);
 }
 
-template <bool CAUSAL>
+template <bool CAUSAL, int AT_ONCE = 1>
 PTX_INLINE void key_strip(const Head& m, const AttentionBwd& a, const Seq& s, int key, int head, float scale, int lane) {
     Rows k, v;
     Sums dk = {}, dv = {};
     load_rows(k, m.k, key, lane);
     load_rows(v, m.v, key, lane);
-    see_queries<CAUSAL>(dk, dv, k, v, m, s, key, CAUSAL ? key : 0, scale, lane);
+    see_queries<CAUSAL, AT_ONCE>(dk, dv, k, v, m, s, key, CAUSAL ? key : 0, scale, lane);
     put_keys(a, s, key, head, dk, dv, scale, lane);
 }
-template <bool CAUSAL>
+template <bool CAUSAL, int AT_ONCE = 1>
 PTX_INLINE void query_strip(const Head& m, const AttentionBwd& a, const Seq& s, int query, int head, float scale, int lane) {
     Rows q, dy;
     Sums dq = {};
     load_rows(q, m.q, query, lane);
     load_rows(dy, m.dy, query, lane);
-    see_keys<CAUSAL>(dq, q, dy, m, s, query, 0, scale, lane);
+    see_keys<CAUSAL, AT_ONCE>(dq, q, dy, m, s, query, 0, scale, lane);
     put_queries(a, s, query, head, dq, scale, lane);
 }
 

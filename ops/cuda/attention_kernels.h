@@ -8,7 +8,7 @@ enum class AttentionKernel {
     any,    // f32 and bf16, any head width
     tiled,  // bf16 on tensor cores, head width 64, any length: keys stream through shared memory
     whole,  // the same for short sequences: all keys (backward: queries too) of a head lie in shared memory
-    hopper, // as whole, by wgmma: sequences of 64 rows and more that are not causal
+    hopper, // as whole, by wgmma: sequences of more than 80 rows that are not causal
     pairs   // backward of sequences that share rows, where each has a few queries
 };
 

@@ -13,7 +13,7 @@ namespace eng::cuda {
 constexpr int kGroup = 128;  // threads of a warpgroup, which is a block
 
 // Tiles of n rows, of which the last may have only 17. What else lies in a batch does not matter: short sequences have none.
-constexpr int tiles_of(int n, int other) { return std::min(n, other) < kTile ? 0 : (n + kTile - 17) / kTile; }
+constexpr int tiles_of(int n, int other) { return std::min(n, other) <= kFewRows ? 0 : (n + kTile - 17) / kTile; }
 constexpr int strips_beside(int tiles, int n) { return std::max(n - tiles * kTile + 15, 0) / 16; }  // strips of 16 that no tile has
 // Rows that shared memory holds for n: whole strips, and whole tiles where there are any.
 constexpr int rows_held(int n, int other) { return std::max((n + 15) / 16 * 16, tiles_of(n, other) * kTile); }

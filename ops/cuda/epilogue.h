@@ -153,19 +153,23 @@ PTX_INLINE void emit_wide(const Epilogue& e, std::int64_t at, int col, float (&v
 }
 
 // Columns col .. col+W of one row, col a multiple of W: all of them, or where rows are not whole 16 bytes one by one.
-// What lies outside of the matrix is dropped. `x` lies in shared memory, 16-byte aligned.
+// What lies outside of the matrix is dropped. `x` lies in shared memory, 16-byte aligned; column j is x[j ^ flip], flip a multiple of four.
 template <int W>
-PTX_INLINE void emit(const Epilogue& e, int row, int col, const float* x, const uint4* early = nullptr) {
+PTX_INLINE void emit(const Epilogue& e, int row, int col, const float* x, int flip = 0, const uint4* early = nullptr) {
     if (row >= e.m || col >= e.n) return;
     const std::int64_t at = e.at(row, col);
     if (e.wide) {
         float v[W];
-        read(x, false, 0, v);
+#pragma unroll
+        for (int j = 0; j < W; j += 4) {
+            const float4 four = *reinterpret_cast<const float4*>(x + (j ^ flip));
+            v[j] = four.x, v[j + 1] = four.y, v[j + 2] = four.z, v[j + 3] = four.w;
+        }
         return emit_wide(e, at, col, v, early);
     }
 #pragma unroll 1  // the rare case: keep its code small
     for (int j = 0; j < W; ++j)
-        if (col + j < e.n) emit1(e, at + j, col + j, x[j]);
+        if (col + j < e.n) emit1(e, at + j, col + j, x[j ^ flip]);
 }
 
 }  // namespace eng::cuda

@@ -61,7 +61,7 @@ __global__ __launch_bounds__(Shape<T>::threads) void gemm_grouped_kernel(Grouped
 #pragma unroll
         for (int j = 0; j < S::wn / 8; ++j)
             for (int h = 0; h < 2; ++h) {
-                const std::int64_t c = std::int64_t(at.n) * T + col + 8 * j + 2 * lane + h;
+                const int c = at.n * T + col + 8 * j + 2 * lane + h;
                 if (c < e.n) emit(g.sums, e.at(block, c), sums[j][h]);
             }
     }

@@ -17,10 +17,10 @@
 //                    block 1   [ a of tile row 2 i + 1 | b, first half  | b, second half ]
 //
 // Overlap      of N = 192 and 128: two sets of accumulators a warpgroup, which change places with every tile. While wgmmas
-//              fill the one, the tile before is stored from the other, 16 columns a step of k: with a gate and an activation that is
-//              366 instructions a warp, and a step has 384 issue slots for each. A k of fewer than N / 16 steps has 32 columns a step,
-//              and all is hidden where that suffices, but for a block's last tile. N = 256 has registers for one set: it stores
-//              while the tensor cores wait. What an epilogue reads beside the sums (a residual, a gate) is asked for a tile ahead, to
+//              fill the one, the tile before is stored from the other, in strips of 16 columns, evenly over the steps of k. Of N = 192 a step
+//              has 384 issue slots for each of a quarter's two warps, and a step with a strip takes 320 (QuickGELU) to 370 (gate,
+//              activation): from 12 steps on all is hidden but a block's last tile. N = 128 has 256 slots; N = 256 has registers
+//              for one set, and stores while the tensor cores wait. What an epilogue reads beside the sums (a residual, a gate) is asked for a tile ahead, to
 //              L2, and comes to shared memory a strip ahead: waited for at its use it would take twice a step's time.
 // Tiling       k in steps of 64: 16 KB of a and N / 64 x 8 KB of b a stage; 4, 5 or 6 stages. Operands keep
 //              the order they have in global memory: k-major or mn-major, wgmma reads both (wgmma.h).
@@ -52,14 +52,14 @@ PTX_INLINE void multiply_stage(float (&acc)[N / 2], const typename Ring<N>::Stag
     wgmma_commit();
 }
 
-// What the epilogue of a strip reads beside its sums, on its way to shared memory while the next step is multiplied.
+// What the epilogue of strip i reads beside its sums, on its way to shared memory while the strip before is stored.
 template <int N>
-PTX_INLINE void fetch_strip(uint4 (&to)[32], int i, const Epilogue& e, const Unit& unit, int warp) {
+PTX_INLINE void fetch_strip(uint4 (&to)[2][32], int i, const Epilogue& e, const Unit& unit, int warp) {
     if (!e.beside) return;
     const unsigned lane = lane_here();
     const int row = unit.at.m * kM + warp * 16 + lane / 2, col = unit.at.n * N + i * Ring<N>::strip + lane % 2 * 8;
-    if (row < e.m && col < e.n) cp_async16(&to[lane], e.beside + e.at(row, col));
-    cp_async_commit();
+    if (i < Ring<N>::strips && row < e.m && col < e.n) cp_async16(&to[i % 2][lane], e.beside + e.at(row, col));
+    cp_async_commit();  // an empty group behind the last strip keeps the count right
 }
 // The whole tile's, to L2: it is asked for when the next unit's products are under way.
 template <int N>
@@ -86,22 +86,22 @@ PTX_INLINE void stage_strip(const float (&acc)[Sums], int i, float* to, int pitc
     }
 }
 
-// Columns 16 i .. 16 i + 15 of a warp's 16 rows of a unit, to c through the warp's own corner of shared memory.
+// Columns 16 i .. 16 i + 15 of a warp's 16 rows of a unit, to c through the warp's own corner of shared memory. Odd rows have fours of columns
+// in twos the other way round there: neither the pairs that a lane has nor the eight columns that it stores meet in a bank.
 template <int N, bool TA>
-PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, uint4 (&early)[32], const Product& p, const Unit& unit, int warp) {
+PTX_INLINE void store_strip(const float (&acc)[N / 2], int i, float* out, uint4 (&early)[2][32], const Product& p, const Unit& unit, int warp) {
     constexpr int strip = Ring<N>::strip, pitch = Ring<N>::pitch;
     Epilogue e = of_split(p.out, unit.split);
     if constexpr (TA) e.gate = nullptr, e.act = nullptr;  // weight gradients have none, and need the registers for their sums
-    const unsigned lane = lane_here();
     const int col = unit.at.n * N + i * strip;
     if (col >= e.n) return;
-    stage_strip<0, Ring<N>::strips>(acc, i, out + lane / 4 * pitch + lane % 4 * 2, pitch);
-    if constexpr (!TA) cp_async_wait<0>();
+    if constexpr (!TA) fetch_strip<N>(early, i + 1, p.out, unit, warp);
+    const unsigned lane = lane_here(), r = lane / 2, c = lane % 2 * 8;
+    stage_strip<0, Ring<N>::strips>(acc, i, out + lane / 4 * pitch + (lane % 4 * 2 ^ lane / 4 % 2 * 4), pitch);
+    if constexpr (!TA) cp_async_wait<1>();
     __syncwarp();  // the strip is whole
-    const unsigned r = lane / 2, c = lane % 2 * 8;
-    emit<8>(e, unit.at.m * kM + warp * 16 + r, col + c, out + r * pitch + c, TA ? nullptr : &early[lane]);
+    emit<8>(e, unit.at.m * kM + warp * 16 + r, col + c, out + r * pitch + c, r % 2 * 4, TA ? nullptr : &early[i % 2][lane]);
     __syncwarp();  // the strip is read: the next one may overwrite it
-    if (!TA && i + 1 < Ring<N>::strips) fetch_strip<N>(early, i + 1, p.out, unit, warp);
 }
 
 // Sums over k of an a that is stored [k][m]: the gradient of a bias. The stage lies there, and who waits for a wgmma has time.
@@ -151,7 +151,7 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
         const Unit unit = u < units.total() ? units[u] : none;
         const Work& w = units.of(unit);
         if (!TA && unit.steps > 0) ask_ahead<N>(w.p.out, unit, warp);
-        int strip = 0;
+        int strip = 0, due = unit.steps - 1;  // strips go out evenly over the steps
         for (int step = 0; step < unit.steps; ++step, ++it) {
             mbar_wait(&s->full[it % stages], it / stages % 2);
             multiply_stage<N, TA, TB>(acc, s->stage[it % stages], warp / 4, step == 0);
@@ -159,16 +159,16 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
             if (step > 0) release(it - 1);
             if (TA && w.p.parts && step % w.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
             if (overlap)
-                for (const int end = min(unit.steps < strips ? 2 * step + 2 : step + 1, strips); strip < end; ++strip) store_strip<N, TA>(done, strip, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
+                for (due += strips; due >= unit.steps && strip < strips; due -= unit.steps) store_strip<N, TA>(done, strip++, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
         }
-        if (overlap)  // what a short k left
+        if (overlap)  // where there are no steps
             for (; strip < strips; ++strip) store_strip<N, TA>(done, strip, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
         if (!TA && unit.steps > 0) fetch_strip<N>(s->beside[warp], 0, w.p.out, unit, warp);
         wgmma_wait<0>();
         if (unit.steps > 0) release(it - 1);
         if (TA && w.p.parts && unit.steps > 0) sums.store(w, unit, warp, threadIdx.x % 32);
         if (!overlap)
-#pragma unroll
+#pragma unroll 1
             for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], s->beside[warp], w.p, unit, warp);
         before = unit;
     };

@@ -13,13 +13,13 @@ constexpr int kConsumerWarps = 8, kThreads = 128 + kConsumerWarps * 32;
 template <int N> struct Ring {
     static constexpr int stages = N == 256 ? 4 : N == 192 ? 5 : 6;
     static constexpr int bytes = (kM + N) * kDepth * 2;
-    static constexpr int strip = 16, pitch = 24, strips = N / strip;  // columns stored at once: 32 lanes have eight neighbours each
+    static constexpr int strip = 16, pitch = 24, strips = N / strip;  // columns stored at once: 32 lanes have eight neighbours each; floats of a staged row
     static constexpr int sets = N == 256 ? 1 : 2;  // of accumulators: two of 128 registers would be all there are
     struct alignas(1024) Stage { bf16 a[kM * kDepth], b[N * kDepth]; };
     struct Smem {
         Stage stage[stages];
         float out[kConsumerWarps][16 * pitch];
-        uint4 beside[kConsumerWarps][32];  // what a strip's epilogue reads from memory; a lane reads what it asked for
+        uint4 beside[kConsumerWarps][2][32];  // what a strip's epilogue reads from memory; a lane reads what it asked for
         std::uint64_t full[stages], empty[stages];
     };
     static_assert(sizeof(Smem) <= 227 * 1024);

@@ -28,11 +28,10 @@ __global__ __launch_bounds__(Shape<T>::threads, T == 64 ? 6 : 2) void gemm_mma_k
     const TileAt at = tile_at(int(blockIdx.x), tiles_m, tiles_n);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, across = T / S::wn;
     const int row = warp / across * S::wm, col = warp % across * S::wn;  // this warp's corner of the tile
-    const int first = blockIdx.y * p.steps_per_split, k_end = min(p.k, (first + p.steps_per_split) * kDepth);
-    const int steps = (k_end - first * kDepth + kDepth - 1) / kDepth;
+    const int first = blockIdx.y * p.steps_per_split, steps = min((p.k + kDepth - 1) / kDepth - first, p.steps_per_split);
     const auto load = [&](int step) {
         if (step < steps)
-            load_step<T, TA, TB>(s->stage[step % kStages], p, at, (first + step) * kDepth, k_end, whole_a, whole_b);
+            load_step<T, TA, TB>(s->stage[step % kStages], p, at, (first + step) * kDepth, min(p.k, (first + p.steps_per_split) * kDepth), whole_a, whole_b);
         cp_async_commit();  // an empty group at the end keeps the count right
     };
 
