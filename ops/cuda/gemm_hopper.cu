@@ -17,11 +17,12 @@
 //                    block 1   [ a of tile row 2 i + 1 | b, first half  | b, second half ]
 //
 // Overlap      of N = 192 and 128: two sets of accumulators a warpgroup, which change places with every tile. While wgmmas
-//              fill the one, the tile before is stored from the other, in strips of 16 columns, evenly over the steps of k. Of N = 192 a step
-//              has 384 issue slots for each of a quarter's two warps, and a step with a strip takes 320 (QuickGELU) to 370 (gate,
-//              activation): from 12 steps on all is hidden but a block's last tile. N = 128 has 256 slots; N = 256 has registers
-//              for one set, and stores while the tensor cores wait. What an epilogue reads beside the sums (a residual, a gate) is asked for a tile ahead, to
-//              L2, and comes to shared memory a strip ahead: waited for at its use it would take twice a step's time.
+//              fill the one, the tile before is stored from the other, in strips of 16 columns, evenly over the steps of k. Of
+//              N = 192 a step has 384 issue slots for each of a quarter's two warps, and a step with a strip takes 290 (bias and
+//              QuickGELU, or a residual) to 353 (gate, activation): from 12 steps on all is hidden but a block's last tile.
+//              N = 128 has 256 slots. N = 256 has registers for one set, and stores while the tensor cores wait. What an
+//              epilogue reads beside the sums (a residual, a gate) is asked for a tile ahead, to L2, and comes to shared
+//              memory a strip ahead: waited for at its use it would take twice a step's time.
 // Tiling       k in steps of 64: 16 KB of a and N / 64 x 8 KB of b a stage; 4, 5 or 6 stages. Operands keep
 //              the order they have in global memory: k-major or mn-major, wgmma reads both (wgmma.h).
 // Traffic      2 m n k FLOP; reads 2 m n k (1/N + 1/(128 peers)) bytes, from memory less what L2 keeps of a band of tiles.
@@ -135,14 +136,15 @@ template <int N, int Peers, bool TA, bool TB>
 PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units) {
     constexpr int stages = Ring<N>::stages, strips = Ring<N>::strips;
     constexpr bool overlap = Ring<N>::sets == 2;
-    const int warp = threadIdx.x / 32 - 4;
+    const int warp = __shfl_sync(kAllLanes, int(threadIdx.x) / 32, 0) - 4;  // one value a warp: descriptors stay in uniform registers
     const Unit none{0, {0, units.works.work[0].tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
     float acc[Ring<N>::sets][N / 2];
     Unit before = none;
     ColumnSums sums;
-    int it = 0;
-    const auto release = [&](int i) {
-        std::uint64_t* empty = &s->empty[i % stages];
+    RingAt<stages> at;
+    int last = 0;  // stage of the step before
+    const auto release = [&] {
+        std::uint64_t* empty = &s->empty[last];
         if constexpr (Peers == 1) { if (threadIdx.x % 32 == 0) mbar_arrive(empty); }
         else if (threadIdx.x % 32 < Peers) mbar_arrive_at(empty, threadIdx.x % 32);
     };
@@ -152,12 +154,14 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
         const Work& w = units.of(unit);
         if (!TA && unit.steps > 0) ask_ahead<N>(w.p.out, unit, warp);
         int strip = 0, due = unit.steps - 1;  // strips go out evenly over the steps
-        for (int step = 0; step < unit.steps; ++step, ++it) {
-            mbar_wait(&s->full[it % stages], it / stages % 2);
-            multiply_stage<N, TA, TB>(acc, s->stage[it % stages], warp / 4, step == 0);
+        for (int step = 0; step < unit.steps; ++step, at.next()) {
+            const auto& stage = s->stage[at.stage];
+            mbar_wait(&s->full[at.stage], at.round);
+            multiply_stage<N, TA, TB>(acc, stage, warp / 4, step == 0);
             wgmma_wait<1>();  // the step before is done with its stage
-            if (step > 0) release(it - 1);
-            if (TA && w.p.parts && step % w.tiles_n == unit.at.n) sums.add(s->stage[it % stages].a + warp / 4 * kBox, warp, threadIdx.x % 32);
+            if (step > 0) release();
+            last = at.stage;
+            if (TA && w.p.parts && step % w.tiles_n == unit.at.n) sums.add(stage.a + warp / 4 * kBox, warp, threadIdx.x % 32);
             if (overlap)
                 for (due += strips; due >= unit.steps && strip < strips; due -= unit.steps) store_strip<N, TA>(done, strip++, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
         }
@@ -165,7 +169,7 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
             for (; strip < strips; ++strip) store_strip<N, TA>(done, strip, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
         if (!TA && unit.steps > 0) fetch_strip<N>(s->beside[warp], 0, w.p.out, unit, warp);
         wgmma_wait<0>();
-        if (unit.steps > 0) release(it - 1);
+        if (unit.steps > 0) release();
         if (TA && w.p.parts && unit.steps > 0) sums.store(w, unit, warp, threadIdx.x % 32);
         if (!overlap)
 #pragma unroll 1

@@ -49,6 +49,15 @@ template <int Peers, bool TA> struct Units {
     PTX_INLINE int stride() const { return int(gridDim.x) / Peers; }
 };
 
+// How far somebody is in the ring. Counted on, not divided out of a number of steps: that is a dozen instructions a step.
+template <int Stages> struct RingAt {
+    int stage = 0;
+    unsigned round = 0;  // odd or even
+    PTX_INLINE void next() {
+        if (++stage == Stages) stage = 0, round ^= 1;
+    }
+};
+
 template <int N, int Peers, bool TA, bool TB>
 PTX_INLINE void produce(typename Ring<N>::Smem* s, const Units<Peers, TA>& units) {
     constexpr int stages = Ring<N>::stages;
@@ -60,15 +69,15 @@ PTX_INLINE void produce(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
             tma_load_2d(to, map, full, x, y);
         }
     };
-    int it = 0;  // steps so far: stage it % stages, used for the (it / stages)-th time
+    RingAt<stages> at;
     for (int u = units.begin(); u < units.total(); u += units.stride()) {
         const Unit unit = units[u];
         const Work& w = units.of(unit);
 #pragma unroll 1  // four steps at once want more registers than a producer has
-        for (int step = 0; step < unit.steps; ++step, ++it) {
-            const int st = it % stages, k = (unit.first + step) * kDepth, row = unit.at.m * kM, col = unit.at.n * N;
+        for (int step = 0; step < unit.steps; ++step, at.next()) {
+            const int st = at.stage, k = (unit.first + step) * kDepth, row = unit.at.m * kM, col = unit.at.n * N;
             std::uint64_t* full = &s->full[st];
-            mbar_wait(&s->empty[st], (it / stages + 1) % 2);  // the peer's too is empty; passes at once in the first round
+            mbar_wait(&s->empty[st], at.round ^ 1);  // the peer's too is empty; passes at once in the first round
             mbar_arrive_expect_tx(full, Ring<N>::bytes);
             if constexpr (TA) for (int i = 0; i < kM / 64; ++i) tma_load_2d(s->stage[st].a + i * kBox, w.a, full, row + 64 * i, k);
             else tma_load_2d(s->stage[st].a, w.a, full, k, row);
