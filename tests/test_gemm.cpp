@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/cuda/gemm_kernels.h"
+#include "ops/cuda/tile_order.h"
 #include "tests/check.h"
 #include "engine/transfer.h"
 
@@ -291,6 +292,23 @@ TEST_F(Gemm, AnEmptySumIsZero) {
         Trial t{kernel, 5, 9, 0, false, true};
         t.bias = true, expect(t);
     }
+}
+
+// Tiles found by multiplications are those found by divisions, each exactly once, up to the largest grids.
+TEST(TileOrder, WithoutDivisionsIsTheSame) {
+    for (const int m : {1, 7, 8, 9, 16, 193, 1536})
+        for (const int n : {1, 2, 3, 4, 11, 12, 85}) {
+            const cuda::TileOrder order(m, n);
+            int differ = 0;
+            for (int i = 0; i < m * n; ++i) {
+                const auto [x, y] = order.at(i);
+                const auto [want_x, want_y] = cuda::tile_at(i, m, n);
+                differ += x != want_x || y != want_y;
+            }
+            EXPECT_EQ(differ, 0) << m << "x" << n;
+        }
+    for (const int d : {1, 2, 3, 5, 7, 8, 641, 65535, 65536, 65537, 715827883, 1 << 30, 2147483647})
+        for (const int n : {0, 1, d - 1, d, 2147483647 / d * d - (d > 1), 2147483646, 2147483647}) EXPECT_EQ(cuda::Divisor(d).of(n), n / d) << n << " / " << d;
 }
 
 // What the layers ask for, through the public door: it must choose a kernel that can.

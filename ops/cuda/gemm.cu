@@ -12,29 +12,43 @@
 namespace eng::cuda {
 namespace {
 
+// A chain of memory's latencies if splits are read one after another: four are asked for at a time, and added in order.
 template <int W>
-__global__ __launch_bounds__(256) void sum_splits_kernel(const float* partial, int splits, Epilogue e) {
-    in_turn();
+PTX_INLINE void sum_splits(const SplitSum& s) {
+    const Epilogue& e = s.whole;
     const std::int64_t mn = e.at(e.m, 0), i = (std::int64_t(blockIdx.x) * 256 + threadIdx.x) * W;
     if (i >= mn) return;
-    if constexpr (W == 1) {
-        float s = partial[i];
-        for (int k = 1; k < splits; ++k) s += partial[k * mn + i];
-        emit1(e, i, int(i % e.n), s);
-    } else {
-        float s[W];
-        read(partial, false, i, s);
-        for (int k = 1; k < splits; ++k) add_to(s, partial, false, k * mn + i);
-        emit_wide(e, i, int(i % e.n), s);
+    float sum[W] = {}, x[4][W];
+    for (int first = 0; first < s.splits; first += 4) {
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+            if (first + k < s.splits) {
+                const float* part = s.partial + (first + k) * mn + i;
+                if constexpr (W == 1) x[k][0] = *part;
+                else read(part, false, 0, x[k]);
+            }
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+            if (first + k < s.splits)
+                for (int j = 0; j < W; ++j) sum[j] += x[k][j];
     }
+    const int col = e.bias ? int(i % e.n) : 0;
+    if constexpr (W == 1) emit1(e, i, col, sum[0]);
+    else emit_wide(e, i, col, sum);
+}
+template <int W>
+__global__ __launch_bounds__(256) void sum_splits_kernel(SplitSum first, SplitSum second) {
+    in_turn();
+    if (blockIdx.y == 0) sum_splits<W>(first);
+    else sum_splits<W>(second);
 }
 
 // Sets p.steps_per_split.
-int count_splits(Product& p, int wanted, std::int64_t tiles, int depth) {
+int count_splits(Product& p, int wanted, std::int64_t tiles, int depth, int least) {
     const int steps = int(ceil_div(p.k, depth));
     if (!wanted) {
         const std::int64_t room = tiles * 4 > chip().sms * 3 ? 1 : chip().sms / tiles;
-        wanted = int(std::min<std::int64_t>(room, p.k / 512));
+        wanted = int(std::min<std::int64_t>(room, p.k / least));
     }
     const int splits = std::clamp(wanted, 1, std::max(steps, 1));
     p.steps_per_split = int(ceil_div(steps, splits));
@@ -45,8 +59,8 @@ bool at16(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0;
 
 }  // namespace
 
-SplitK::SplitK(Product& p, int wanted, std::int64_t tiles, int depth)
-    : whole_(p.out), splits_(count_splits(p, wanted, tiles, depth)),
+SplitK::SplitK(Product& p, int wanted, std::int64_t tiles, int depth, int least)
+    : whole_(p.out), splits_(count_splits(p, wanted, tiles, depth, least)),
       partial_(splits_ == 1 ? 0 : std::size_t(splits_) * p.m * p.n * sizeof(float)) {
     p.splits = splits_;
     if (splits_ == 1) return;
@@ -55,11 +69,15 @@ SplitK::SplitK(Product& p, int wanted, std::int64_t tiles, int depth)
     p.out.m = p.m, p.out.n = p.n, p.out.wide = p.n % 8 == 0;
 }
 
-void SplitK::sum() const {
-    if (splits_ == 1) return;
-    const std::int64_t mn = std::int64_t(whole_.m) * whole_.n;
-    if (whole_.wide) launch<sum_splits_kernel<8>>({dim3(ceil_div(mn, 8 * 256)), dim3(256)}, partial_.as<float>(), splits_, whole_);
-    else launch<sum_splits_kernel<1>>({dim3(ceil_div(mn, 256)), dim3(256)}, partial_.as<float>(), splits_, whole_);
+void SplitK::sum(const SplitK* other) const {
+    const bool one = splits_ > 1, two = other && other->splits_ > 1;
+    if (!one && !two) return;
+    const SplitK &a = one ? *this : *other, &b = two ? *other : a;
+    const SplitSum first{a.partial_.as<float>(), a.splits_, a.whole_}, second{b.partial_.as<float>(), b.splits_, b.whole_};
+    const bool wide = a.whole_.wide && b.whole_.wide;
+    const std::int64_t mn = std::max(std::int64_t(a.whole_.m) * a.whole_.n, std::int64_t(b.whole_.m) * b.whole_.n);
+    const dim3 grid(ceil_div(mn, wide ? 8 * 256 : 256), one && two ? 2 : 1);
+    wide ? launch<sum_splits_kernel<8>>({grid, dim3(256)}, first, second) : launch<sum_splits_kernel<1>>({grid, dim3(256)}, first, second);
 }
 
 Product product_of(const GemmArgs& g) {

@@ -8,6 +8,7 @@
 // them in order and applies the epilogue. No atomics: two runs give the same bits.
 #include "ops/cuda/epilogue.h"
 #include "ops/cuda/gemm_kernels.h"
+#include "ops/cuda/tile_order.h"
 
 namespace eng::cuda {
 
@@ -31,12 +32,18 @@ bool together(const Product& x, const Product& y);  // weight gradients over the
 void gemm_hopper(const Product& first, const Product& second, Tiles wanted);
 bool hopper_was_built();  // the binary has code for sm_90a
 
+struct SplitSum {  // of partial sums [splits, m, n], and what happens to their sum
+    const float* partial;
+    int splits;
+    Epilogue whole;
+};
+
 // Cuts k: sets p's splits and, where there is more than one, points p.out to partial sums in scratch memory.
 class SplitK {
 public:
-    // `wanted` 0: as many as fill the card, but none so short that its prologue and its partial sums outweigh it.
-    SplitK(Product& p, int wanted, std::int64_t tiles, int depth);
-    void sum() const;  // after the kernel: adds the splits in order, and runs the epilogue
+    // `wanted` 0: as many as fill the card, but none shorter than `least`: its prologue and its partial sums would outweigh it.
+    SplitK(Product& p, int wanted, std::int64_t tiles, int depth, int least = 512);
+    void sum(const SplitK* other = nullptr) const;  // after the kernel: adds the splits in order, and runs the epilogue; also another's
 
 private:
     Epilogue whole_;
@@ -44,13 +51,6 @@ private:
     Scratch partial_;
 };
 
-// The order of tiles: bands of eight tile rows, so that concurrent blocks share rows of a and columns of b in L2.
-struct TileAt { int m, n; };
-PTX_INLINE TileAt tile_at(int i, int tiles_m, int tiles_n) {
-    constexpr int band = 8;
-    const int first = i / (band * tiles_n) * band, rows = min(band, tiles_m - first), j = i - first * tiles_n;
-    return {first + j % rows, j / rows};
-}
 // This block's sums go behind those of the splits before it.
 PTX_INLINE Epilogue of_split(Epilogue e, int split) {
     e.c = static_cast<float*>(e.c) + (split ? split * e.at(e.m, 0) : 0);

@@ -122,7 +122,7 @@ struct ColumnSums {
     PTX_INLINE void store(const Work& w, const Unit& unit, int warp, int lane) {
 #pragma unroll
         for (int j = 0; j < 8; ++j) v[j] += __shfl_xor_sync(kAllLanes, v[j], 8), v[j] += __shfl_xor_sync(kAllLanes, v[j], 16);
-        const int m = unit.at.m * kM + warp / 4 * 64 + lane % 8 * 8, part = (unit.split * w.tiles_n + unit.at.n) * 4 + warp % 4;
+        const int m = unit.at.m * kM + warp / 4 * 64 + lane % 8 * 8, part = (unit.split * w.order.tiles_n + unit.at.n) * 4 + warp % 4;
         if (lane < 8 && m < w.p.m) write(w.p.parts + std::int64_t(part) * w.p.m + m, false, 0, v);
 #pragma unroll
         for (int j = 0; j < 8; ++j) v[j] = 0;
@@ -137,9 +137,10 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
     constexpr int stages = Ring<N>::stages, strips = Ring<N>::strips;
     constexpr bool overlap = Ring<N>::sets == 2;
     const int warp = __shfl_sync(kAllLanes, int(threadIdx.x) / 32, 0) - 4;  // one value a warp: descriptors stay in uniform registers
-    const Unit none{0, {0, units.works.work[0].tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
+    const Unit none{0, {0, units.works.work[0].order.tiles_n}, 0, 0, 0};  // of no steps, right of the last column: nothing is stored
     float acc[Ring<N>::sets][N / 2];
-    Unit before = none;
+    const auto unit_at = [&](int u) { return u < units.total() ? units[u] : none; };
+    Unit before = none, next = unit_at(units.begin());
     ColumnSums sums;
     RingAt<stages> at;
     int last = 0;  // stage of the step before
@@ -150,18 +151,21 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
     };
     // Multiplies unit u into `acc`; meanwhile the unit before, which lies finished in `done`, is stored.
     const auto work = [&](float (&acc)[N / 2], const float (&done)[N / 2], int u) {
-        const Unit unit = u < units.total() ? units[u] : none;
+        const Unit unit = next;
         const Work& w = units.of(unit);
-        if (!TA && unit.steps > 0) ask_ahead<N>(w.p.out, unit, warp);
         int strip = 0, due = unit.steps - 1;  // strips go out evenly over the steps
         for (int step = 0; step < unit.steps; ++step, at.next()) {
             const auto& stage = s->stage[at.stage];
             mbar_wait(&s->full[at.stage], at.round);
             multiply_stage<N, TA, TB>(acc, stage, warp / 4, step == 0);
+            if (step == 0) {  // under these products, not between two units: what the epilogue will read, and who is next
+                if constexpr (!TA) ask_ahead<N>(w.p.out, unit, warp);
+                next = unit_at(u + units.stride());
+            }
             wgmma_wait<1>();  // the step before is done with its stage
             if (step > 0) release();
             last = at.stage;
-            if (TA && w.p.parts && step % w.tiles_n == unit.at.n) sums.add(stage.a + warp / 4 * kBox, warp, threadIdx.x % 32);
+            if (TA && w.p.parts && step % w.order.tiles_n == unit.at.n) sums.add(stage.a + warp / 4 * kBox, warp, threadIdx.x % 32);
             if (overlap)
                 for (due += strips; due >= unit.steps && strip < strips; due -= unit.steps) store_strip<N, TA>(done, strip++, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
         }
@@ -229,7 +233,7 @@ struct Prepared {
         const auto *a = static_cast<const bf16*>(p.a), *b = static_cast<const bf16*>(p.b);
         return {TA ? make_tensor_map_bf16(a, p.k, p.m, kDepth, 64) : make_tensor_map_bf16(a, p.m, p.k, kM, 64),
                 TB ? make_tensor_map_bf16(b, p.n, p.k, N / Peers, 64) : make_tensor_map_bf16(b, p.k, p.n, kDepth / Peers, 64),
-                p, rows, tiles_n, rows * tiles_n * p.splits};
+                p, TileOrder(rows, tiles_n), Divisor(rows * tiles_n), rows * tiles_n * p.splits};
     }
     ChunkSums sums() const { return p.sums.p ? ChunkSums{p.parts, p.m, p.m, chunks, p.sums} : ChunkSums{}; }
 };
@@ -243,9 +247,8 @@ void run(std::span<const Product> products, int splits) {
     const int units = works.work[0].units + (second ? works.work[TA].units : 0);
     const unsigned clusters = unsigned(std::min(units, chip().sms / Peers));
     launch<gemm_hopper_kernel<N, Peers, TA, TB>>({dim3(clusters * Peers), dim3(kThreads), sizeof(typename Ring<N>::Smem), Peers}, works);
-    first.split.sum();
-    if (second) second->split.sum();
-    add_chunks(first.sums(), second ? second->sums() : ChunkSums{});  // of both in one launch
+    first.split.sum(second ? &second->split : nullptr);  // of both in one launch
+    add_chunks(first.sums(), second ? second->sums() : ChunkSums{});  // likewise
 }
 template <int N, int Peers>
 void run(std::span<const Product> products, int splits) {

@@ -26,7 +26,13 @@ template <int N> struct Ring {
 };
 
 // A product of a launch. Weight gradients may come in twos, so that the tiles of both fill the card together.
-struct Work { TensorMap a, b; Product p; int rows, tiles_n, units; };  // rows of units
+struct Work {
+    TensorMap a, b;
+    Product p;
+    TileOrder order;  // rows are as many tiles below each other as a cluster has blocks
+    Divisor tiles;    // of a split
+    int units;
+};
 template <bool TA> struct Works { Work work[TA ? 2 : 1]; };
 
 // The work of one block, in the order that producer and consumers share: a unit is the steps of one split of one tile, or of
@@ -40,8 +46,8 @@ template <int Peers, bool TA> struct Units {
         const int second = TA && u >= works.work[0].units;
         const Work& w = works.work[TA ? second : 0];
         if (second) u -= works.work[0].units;
-        const int tiles = w.rows * w.tiles_n, split = u / tiles, first = split * w.p.steps_per_split;
-        TileAt at = tile_at(u % tiles, w.rows, w.tiles_n);
+        const int split = w.tiles.of(u), first = split * w.p.steps_per_split;
+        TileAt at = w.order.at(u - split * int(w.tiles.d));
         if constexpr (Peers > 1) at.m = at.m * Peers + int(cluster_rank());
         return {second, at, split, first, min((w.p.k + kDepth - 1) / kDepth - first, w.p.steps_per_split)};
     }

@@ -49,7 +49,7 @@ template <class E, int T, int P>
 void run(Product p, int splits) {
     const int tiles_m = (p.m + T - 1) / T, tiles_n = (p.n + T - 1) / T;
     const std::int64_t tiles = std::int64_t(tiles_m) * tiles_n;
-    const SplitK split(p, splits, tiles, kDepth);
+    const SplitK split(p, splits, tiles, kDepth, 128);  // eight steps: the losses' products have 128 x 128 results, which is four blocks
     launch<gemm_simt_kernel<E, T, P>>({dim3(unsigned(tiles), unsigned(p.splits)), dim3(kThreads)}, p, tiles_m, tiles_n);
     split.sum();
 }

@@ -6,7 +6,7 @@
 //      backward    w = -rstd^3 (p . dy) / width     dp = rstd dy + w p G     dscores = scale p (dp - sum over the head of p dp)
 //                  e = w / (2 rstd) p, so that y^T e, over a text's rows, is G's gradient
 //
-// Work split   a warp per row, lanes over its columns. slot_mix: a warp has four rows of one pair, so that an element of G is read once for four
+// Work split   a warp per row, lanes over its columns (four at a time where heads are spread). slot_mix: a warp has four rows of one pair, so that an element of G is read once for four
 //              rows; a lane makes two columns of p G at once; for the softmax it has a (row, head). In shared memory the four rows' values of
 //              a slot lie side by side, and heads one slot apart, so that 8 heads x 4 rows meet no bank twice.
 // Traffic      each element is read and written once (center_rows reads twice, from L1). slot_mix at 64 slots and heads: 256 bytes of scores and
@@ -21,26 +21,32 @@ namespace {
 
 constexpr int kThreads = kWarps * 32, kRows = 4;
 
-template <class T> __global__ void __launch_bounds__(kThreads) spread_heads_kernel(SpreadHeadsFwd a) {
+template <class T, int V> __global__ void __launch_bounds__(kThreads) spread_heads_kernel(SpreadHeadsFwd a) {
     in_turn();
     const std::int64_t r = warp_row(), C = a.y.cols;
     if (r >= a.y.rows) return;
     const int s = int(r % a.slots), h = int(r / a.slots % a.heads), seq = int(r / a.slots / a.heads), D = int(C) / a.heads;
     const bool taken = s < ptr<std::int32_t>(a.len)[seq];
     const T* x = taken ? row<T>(a.x, ptr<std::int32_t>(a.begin)[seq] + s) : nullptr;
-    for_columns<1>(C, [&](std::int64_t c) { ptr<T>(a.y)[r * C + c] = taken && int(c) / D == h ? x[c] : T(0.f); });
+    for_columns<V>(C, [&](std::int64_t c) {
+        Vec<T, V> v;
+        for (int j = 0; j < V; ++j) v[j] = T(0.f);
+        if (taken && int(c) / D == h) v = *reinterpret_cast<const Vec<T, V>*>(x + c);
+        *reinterpret_cast<Vec<T, V>*>(ptr<T>(a.y) + r * C + c) = v;
+    });
 }
 
-template <class T> __global__ void __launch_bounds__(kThreads) spread_heads_back_kernel(SpreadHeadsBwd a) {
+template <class T, int V> __global__ void __launch_bounds__(kThreads) spread_heads_back_kernel(SpreadHeadsBwd a) {
     in_turn();
     const int seq = int(warp_row() / a.slots), s = int(warp_row() % a.slots), C = int(a.dy.cols), D = C / a.heads;
     if (seq >= a.begin.numel() || s >= ptr<std::int32_t>(a.len)[seq]) return;
     const std::int64_t to = (ptr<std::int32_t>(a.begin)[seq] + s) * a.dx.cols;
     const bool write = a.dx.mode == Mode::write;  // then the other columns too
-    for_columns<1>(write ? a.dx.cols : C, [&](std::int64_t i) {
-        const std::int64_t column = write ? i : a.first + i, c = column - a.first;
-        const bool inside = c >= 0 && c < C;
-        emit(a.dx, to + column, inside ? float(row<T>(a.dy, (std::int64_t(seq) * a.heads + c / D) * a.slots + s)[c]) : 0.f);
+    for_columns<V>(write ? a.dx.cols : C, [&](std::int64_t i) {
+        const int column = int(write ? i : a.first + i), c = column - int(a.first);
+        Vec<float, V> v{};
+        if (c >= 0 && c < C) v = read<V>(row<T>(a.dy, (std::int64_t(seq) * a.heads + c / D) * a.slots + s) + c);
+        emit<V>(a.dx, to + column, v);
     });
 }
 
@@ -200,11 +206,15 @@ void mix(const Args& a, int kept) {
 }  // namespace
 
 void spread_heads_forward(const SpreadHeadsFwd& a) {
-    dispatch(a.x.dtype, "spread_heads", [&](auto tag) { launch<spread_heads_kernel<decltype(tag)>>(warp_per_row(a.y.rows), a); });
+    const bool fours = in_fours(a.y.cols / a.heads, {&a.x, &a.y}) && a.x.pitch % 4 == 0;
+    dispatch(a.x.dtype, fours, "spread_heads", [&](auto tag, auto v) { launch<spread_heads_kernel<decltype(tag), v>>(warp_per_row(a.y.rows), a); });
 }
 void spread_heads_backward(const SpreadHeadsBwd& a) {
     if (a.dx.mode == Mode::skip) return;
-    dispatch(a.dy.dtype, "spread_heads", [&](auto tag) { launch<spread_heads_back_kernel<decltype(tag)>>(warp_per_row(a.begin.numel() * a.slots), a); });
+    const bool fours = in_fours(a.dy.cols / a.heads, {&a.dy, &a.dx}) && a.dx.cols % 4 == 0 && a.first % 4 == 0;
+    dispatch(a.dy.dtype, fours, "spread_heads", [&](auto tag, auto v) {
+        launch<spread_heads_back_kernel<decltype(tag), v>>(warp_per_row(a.begin.numel() * a.slots), a);
+    });
 }
 void center_rows(const CenterRowsArgs& a) {
     dispatch(a.x.dtype, "center_rows", [&](auto tag) { launch<center_rows_kernel<decltype(tag)>>(warp_per_row(a.x.rows), a); });
