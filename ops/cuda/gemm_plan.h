@@ -18,9 +18,10 @@ constexpr int kTileRows = 128, kTileDepth = 64;  // of a tile of c; of a step al
 //   each product; with a peer all widths stay below;
 // - to and from shared memory, 128 bytes a clock: a column of a step is 4 clocks of products and 3 of copies (one in, two
 //   out, to the two warpgroups), a's 128 rows are 256 clocks: all that there is at 256 columns, too much at fewer.
-// Blocks take turns; a unit of work costs its steps, about one more until they are under way, and about three for its
-// epilogue, but where epilogues hide behind the next unit's steps only the strips that these have no room for, and the
-// whole of a block's last. Every split writes and reads m n floats at 4.3 TB/s.
+// Blocks take turns; a unit of work costs its steps, about one more until they are under way, and about four and a half for its
+// epilogue (a strip of 16 columns is some 140 instructions, of two warps a quarter of a multiprocessor), but where epilogues
+// hide behind the next unit's steps only the strips that these have no room for, and the whole of a block's last. Every split
+// writes and reads m n floats at 4.3 TB/s.
 struct Plan { Tiles tiles; double cost; };
 inline double cost_of(std::span<const Product> products, Tiles t) {  // of one launch; all have the same k
     double units = 0, partial = 0;
@@ -30,8 +31,9 @@ inline double cost_of(std::span<const Product> products, Tiles t) {  // of one l
     }
     const double rounds = std::ceil(units / (chip().sms / t.peers)), each = ceil_div(ceil_div(products[0].k, kTileDepth), t.splits);
     const double hidden = t.width == 256 ? 0 : std::min(1.0, each / (t.width / 32));
+    constexpr double epilogue = 4.5;
     const double step = std::max((kTileRows + t.width / t.peers) * 2 / 3.0, 64 + 0.75 * t.width);
-    return (rounds * (each + 4) - (rounds - 1) * 3 * hidden) * step + partial;
+    return (rounds * (each + 1 + epilogue) - (rounds - 1) * epilogue * hidden) * step + partial;
 }
 // What `wanted` leaves open, 0, is chosen; where blocks may not be launched in pairs they are alone whatever is wanted.
 inline Plan plan(std::span<const Product> products, Tiles wanted) {
