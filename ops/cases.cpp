@@ -205,10 +205,11 @@ void add_blocks(std::vector<Case>& c) {
     c.push_back({"gram in fours", {{128, 64}}, [](Arena&, In x) { return gram(x[0], 64); }, 64, 2});
     c.push_back({"scale_columns", {{5, 33}, {33}}, [](Arena&, In x) { return scale_columns(x[0], x[1]); }, 16, 2});  // products are rounded, then summed
     c.push_back({"center_rows", {{5, 33}}, [](Arena&, In x) { return center_rows(x[0]); }, 33});
-    c.push_back({"spread_heads", {{6, 16}}, [](Arena& a, In x) {
-        const Seqs prompts = packed_seqs(a, {2, 1, 3});
-        return add(spread_heads(x[0], 0, prompts, 2, 4), spread_heads(x[0], 1, prompts, 2, 4));
-    }});
+    for (const std::int64_t cols : {12, 16})  // heads of three and of four
+        c.push_back({"spread_heads of " + std::to_string(cols), {{6, cols}}, [](Arena& a, In x) {
+            const Seqs prompts = packed_seqs(a, {2, 1, 3});
+            return add(spread_heads(x[0], 0, prompts, 2, 4), spread_heads(x[0], 1, prompts, 2, 4));
+        }});
     c.push_back(slot_mix_case("slot_mix", 8, 2, 3, 5));
     c.push_back(slot_mix_case("slot_mix of heads of 64", 128, 2, 8, 33));
     c.push_back(slot_mix_case("slot_mix of 13 heads", 13, 13, 8, 1));

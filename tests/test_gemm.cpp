@@ -165,12 +165,12 @@ TEST_F(Gemm, LargerThanOneTileInEveryLayout) {
     EXPECT_EQ(trials, 2 * 4 * 2 + 3 * 2 * 4);
 }
 
-// Tiles of 192 and 128 columns are stored under the next one, a strip of 32 columns for each step of k: one tile a block, an
-// odd and an even number, fewer steps than strips, as many, and more; the same of parts of k.
+// Tiles of 192 and 128 columns are stored under the next one, in 12 and 8 strips over the steps of k: one tile a block, an odd and
+// an even number, fewer steps than strips, as many, and more; the same of parts of k.
 TEST_F(Gemm, HopperStoresATileUnderTheNext) {
     struct Work { int tiles, steps, splits; };
     const Work works[] = {{1, 1, 1}, {1, 7, 1}, {2, 1, 1}, {2, 6, 1}, {3, 1, 1}, {3, 2, 1}, {3, 4, 1}, {3, 7, 1},
-                          {4, 5, 1}, {5, 3, 1}, {6, 1, 1}, {7, 6, 1}, {2, 7, 3}, {3, 8, 2}, {3, 9, 3}};
+                          {4, 5, 1}, {5, 3, 1}, {6, 1, 1}, {7, 6, 1}, {2, 7, 3}, {3, 8, 2}, {3, 9, 3}, {3, 12, 1}, {3, 25, 1}};
     int i = 0;
     for (const int width : widths)
         for (const Work& w : works) {
@@ -179,20 +179,20 @@ TEST_F(Gemm, HopperStoresATileUnderTheNext) {
             t.bias = i % 3, t.residual = i % 4 == 0, t.accumulate = i % 5 == 0;
             t.splits = w.splits, t.width = width, t.peers = 1 + i % 2, exact(t);  // an odd number of works: each meets both
         }
-    EXPECT_EQ(trials, 3 * 15);
+    EXPECT_EQ(trials, 3 * 17);
 }
 
 // A residual or a gate comes a strip ahead: every strip of two tiles beside each other has its own, with fewer and with more steps than strips.
 TEST_F(Gemm, HopperAsksAheadForWhatIsBesideTheSums) {
     for (const int width : widths)
-        for (const auto& [m, steps, peers] : {std::tuple{328, 2, 1}, {200, 7, 2}}) {
+        for (const auto& [m, steps, peers] : {std::tuple{328, 2, 1}, {200, 7, 2}, {200, 14, 2}}) {
             Trial t{GemmKernel::hopper, m, 2 * width - 24, steps * 64 - 24, false, true, DType::bf16};
             t.width = width, t.peers = peers;
             t.residual = true, expect(t);
             t.residual = false, t.gate = t.act = true;
             EXPECT_LE(worst(t, normal), 1) << t;
         }
-    EXPECT_EQ(trials, 3 * 2 * 3);
+    EXPECT_EQ(trials, 3 * 3 * 3);
 }
 
 TEST_F(Gemm, HopperTakesEveryExtentThatTmaAllows) {
@@ -294,7 +294,7 @@ TEST_F(Gemm, AnEmptySumIsZero) {
     }
 }
 
-// Tiles found by multiplications are those found by divisions, each exactly once, up to the largest grids.
+// Tiles found by multiplications are those found by divisions.
 TEST(TileOrder, WithoutDivisionsIsTheSame) {
     for (const int m : {1, 7, 8, 9, 16, 193, 1536})
         for (const int n : {1, 2, 3, 4, 11, 12, 85}) {

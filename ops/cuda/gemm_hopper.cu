@@ -18,8 +18,9 @@
 //
 // Overlap      of N = 192 and 128: two sets of accumulators a warpgroup, which change places with every tile. While wgmmas
 //              fill the one, the tile before is stored from the other, in strips of 16 columns, evenly over the steps of k. Of
-//              N = 192 a step has 384 issue slots for each of a quarter's two warps, and a step with a strip takes 290 (bias and
-//              QuickGELU, or a residual) to 353 (gate, activation): from 12 steps on all is hidden but a block's last tile.
+//              N = 192 a step has 384 issue slots for each of a quarter's two warps, and a step with a strip takes 300 (bias and
+//              QuickGELU, or a residual) to 360 (gate, activation), 20 more where it asks ahead and 50 where it finds the
+//              next unit: from 12 steps on nearly all is hidden but a block's last tile.
 //              N = 128 has 256 slots. N = 256 has registers for one set, and stores while the tensor cores wait. What an
 //              epilogue reads beside the sums (a residual, a gate) is asked for a tile ahead, to L2, and comes to shared
 //              memory a strip ahead: waited for at its use it would take twice a step's time.
@@ -62,15 +63,13 @@ PTX_INLINE void fetch_strip(uint4 (&to)[2][32], int i, const Epilogue& e, const 
     if (i < Ring<N>::strips && row < e.m && col < e.n) cp_async16(&to[i % 2][lane], e.beside + e.at(row, col));
     cp_async_commit();  // an empty group behind the last strip keeps the count right
 }
-// The whole tile's, to L2: it is asked for when the next unit's products are under way.
+// What the epilogue of a whole tile reads, to L2, while the tile is multiplied: a sector of 32 bytes a lane (how much more a request brings is
+// not promised) in each of the first N / 32 steps.
 template <int N>
-PTX_INLINE void ask_ahead(const Epilogue& e, const Unit& unit, int warp) {
-    if (!e.beside) return;
-#pragma unroll 1
-    for (int q = threadIdx.x % 32; q < 16 * N / 16; q += 32) {  // by sectors of 32 bytes: how much more a request brings is not promised
-        const int row = unit.at.m * kM + warp * 16 + q / (N / 16), col = unit.at.n * N + q % (N / 16) * 16;
-        if (row < e.m && col < e.n) prefetch_l2(e.beside + e.at(row, col));
-    }
+PTX_INLINE void ask_ahead(const Epilogue& e, const Unit& unit, int step, int warp) {
+    if (!e.beside || step >= N / 32) return;
+    const int q = step * 32 + int(lane_here()), row = unit.at.m * kM + warp * 16 + q / (N / 16), col = unit.at.n * N + q % (N / 16) * 16;
+    if (row < e.m && col < e.n) prefetch_l2(e.beside + e.at(row, col));
 }
 
 // A lane's eight sums of strip i, one of Lo .. Hi-1, to shared memory. Indices of registers are constants: i is found by halves, because a
@@ -158,10 +157,8 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
             const auto& stage = s->stage[at.stage];
             mbar_wait(&s->full[at.stage], at.round);
             multiply_stage<N, TA, TB>(acc, stage, warp / 4, step == 0);
-            if (step == 0) {  // under these products, not between two units: what the epilogue will read, and who is next
-                if constexpr (!TA) ask_ahead<N>(w.p.out, unit, warp);
-                next = unit_at(u + units.stride());
-            }
+            if (step == 0) next = unit_at(u + units.stride());  // under these products, not between two units
+            if constexpr (!TA) ask_ahead<N>(w.p.out, unit, step, warp);
             wgmma_wait<1>();  // the step before is done with its stage
             if (step > 0) release();
             last = at.stage;

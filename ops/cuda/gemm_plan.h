@@ -20,8 +20,8 @@ constexpr int kTileRows = 128, kTileDepth = 64;  // of a tile of c; of a step al
 //   out, to the two warpgroups), a's 128 rows are 256 clocks: all that there is at 256 columns, too much at fewer.
 // Blocks take turns; a unit of work costs its steps, about one more until they are under way, and about four and a half for its
 // epilogue (a strip of 16 columns is some 140 instructions, of two warps a quarter of a multiprocessor), but where epilogues
-// hide behind the next unit's steps only the strips that these have no room for, and the whole of a block's last. Every split
-// writes and reads m n floats at 4.3 TB/s.
+// hide behind the next unit's steps only the strips that these have no room for (two a step; with a gate or an activation that
+// is too kind below N / 16 steps), and the whole of a block's last. Every split writes and reads m n floats at 4.3 TB/s.
 struct Plan { Tiles tiles; double cost; };
 inline double cost_of(std::span<const Product> products, Tiles t) {  // of one launch; all have the same k
     double units = 0, partial = 0;

@@ -9,7 +9,7 @@
 //
 // Traffic      2 m n k FLOP; global reads 4 (m n k / T) 2 bytes; shared reads 2 P floats per P^2 multiply-adds.
 // Registers    188 to 199 (T = 128), 76 to 80 (T = 64), no spills.
-// Numerics     one f32 sum per element, in the order of k.
+// Numerics     one f32 sum per element and split, in the order of k; how many splits there are depends on m, n and k.
 // Limits       none: rows of any length and alignment (loads are one element wide).
 // Idea         register blocking after V. Volkov & J. Demmel, "Benchmarking GPUs to tune dense linear algebra" (2008).
 #include "ops/cuda/chip.h"

@@ -6,8 +6,8 @@
 //      backward    w = -rstd^3 (p . dy) / width     dp = rstd dy + w p G     dscores = scale p (dp - sum over the head of p dp)
 //                  e = w / (2 rstd) p, so that y^T e, over a text's rows, is G's gradient
 //
-// Work split   a warp per row, lanes over its columns (four at a time where heads are spread). slot_mix: a warp has four rows of one pair, so that an element of G is read once for four
-//              rows; a lane makes two columns of p G at once; for the softmax it has a (row, head). In shared memory the four rows' values of
+// Work split   a warp per row, lanes over its columns (four at a time where heads are spread). slot_mix: a warp has four rows of one pair,
+//              so that an element of G is read once for four rows; a lane makes two columns of p G at once; for the softmax it has a (row, head). In shared memory the four rows' values of
 //              a slot lie side by side, and heads one slot apart, so that 8 heads x 4 rows meet no bank twice.
 // Traffic      each element is read and written once (center_rows reads twice, from L1). slot_mix at 64 slots and heads: 256 bytes of scores and
 //              128 of y a row, 8.4 kFLOP; 196,608 rows are 75 MB (17 us), 30 us of FMAs, and 128 + 64 wavefronts of G and p a warp, 40 us.
@@ -211,7 +211,7 @@ void spread_heads_forward(const SpreadHeadsFwd& a) {
 }
 void spread_heads_backward(const SpreadHeadsBwd& a) {
     if (a.dx.mode == Mode::skip) return;
-    const bool fours = in_fours(a.dy.cols / a.heads, {&a.dy, &a.dx}) && a.dx.cols % 4 == 0 && a.first % 4 == 0;
+    const bool fours = in_fours(a.dy.cols / a.heads, {&a.dy, &a.dx}) && a.dy.pitch % 4 == 0 && a.dx.cols % 4 == 0 && a.first % 4 == 0;
     dispatch(a.dy.dtype, fours, "spread_heads", [&](auto tag, auto v) {
         launch<spread_heads_back_kernel<decltype(tag), v>>(warp_per_row(a.begin.numel() * a.slots), a);
     });
