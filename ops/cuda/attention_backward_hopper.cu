@@ -24,6 +24,15 @@
 namespace eng::cuda {
 namespace {
 
+// Asks for s = rows . x^T and dp = others . dx^T of 64 rows x and dx of the other side, each a group of its own: powers need s alone.
+PTX_INLINE void ask_scores(Tile& s, Tile& dp, const Rows& rows, const Rows& others, const bf16* x, const bf16* dx) {
+    wgmma_fence();
+    score_tile(s, rows, x);
+    wgmma_commit();
+    score_tile(dp, others, dx);
+    wgmma_commit();
+}
+
 // p^T of a tile of keys: a column is a query, of which this lane has two in each eight.
 PTX_INLINE void powers(Tile& p, const float* lse, float scale, int lane) {
 #pragma unroll
@@ -61,11 +70,7 @@ PTX_INLINE void key_tile(const Head& m, const AttentionBwd& a, const Seq& s, int
     TileRows p_rows, ds_rows;
 #pragma unroll 1
     for (int query = 0; query < whole; query += kTile) {
-        wgmma_fence();
-        score_tile(p, k, m.q + query * kD);
-        wgmma_commit();
-        score_tile(ds, v, m.dy + query * kD);
-        wgmma_commit();
+        ask_scores(p, ds, k, v, m.q + query * kD, m.dy + query * kD);
         wgmma_wait<1>();  // scores are there
         powers(p, m.lse + query, scale, lane);
         pack_tile(p_rows, p);
@@ -96,11 +101,7 @@ PTX_INLINE void query_tile(const Head& m, const AttentionBwd& a, const Seq& s, i
     TileRows ds_rows;
 #pragma unroll 1
     for (int key = 0; key < whole; key += kTile) {
-        wgmma_fence();
-        score_tile(p, q, m.k + key * kD);
-        wgmma_commit();
-        score_tile(ds, dy, m.v + key * kD);
-        wgmma_commit();
+        ask_scores(p, ds, q, dy, m.k + key * kD, m.v + key * kD);
         wgmma_wait<1>();  // scores are there
 #pragma unroll
         for (int i = 0; i < kTile / 2; ++i) flat(p)[i] = exp2_approx(fmaf(flat(p)[i], scale, -lse[i / 2 % 2]));

@@ -12,6 +12,12 @@
 namespace eng::cuda {
 namespace {
 
+struct SplitSum {  // of partial sums [splits, m, n], and what happens to their sum
+    const float* partial;
+    int splits;
+    Epilogue whole;
+};
+
 // A chain of memory's latencies if splits are read one after another: four are asked for at a time, and added in order.
 template <int W>
 PTX_INLINE void sum_splits(const SplitSum& s) {

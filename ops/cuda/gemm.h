@@ -32,12 +32,6 @@ bool together(const Product& x, const Product& y);  // weight gradients over the
 void gemm_hopper(const Product& first, const Product& second, Tiles wanted);
 bool hopper_was_built();  // the binary has code for sm_90a
 
-struct SplitSum {  // of partial sums [splits, m, n], and what happens to their sum
-    const float* partial;
-    int splits;
-    Epilogue whole;
-};
-
 // Cuts k: sets p's splits and, where there is more than one, points p.out to partial sums in scratch memory.
 class SplitK {
 public:

@@ -14,8 +14,9 @@ constexpr TileAt tile_at(int i, int tiles_m, int tiles_n) {
     return {first + j % rows, j / rows};
 }
 
-// n / d, 0 <= n < 2^31, for a d that the host knows: a division is some 180 clocks, and where a unit of work lies took three. The factor is 2^p / d rounded up, p = 31 + log2 d rounded up: n times its error is less than 2^p / d, too little to
-// change the quotient (Granlund & Montgomery, 1994).
+// n / d, 0 <= n < 2^31, for a d that the host knows: a division is some 180 clocks, and where a unit of work lies took three. The factor
+// is 2^p / d rounded up, p = 31 + log2 d rounded up: n times its error is less than 2^p / d, too little to change the quotient (Granlund
+// & Montgomery, 1994).
 struct Divisor {
     unsigned d = 1, inverse = 0, shift = 0;
     constexpr Divisor() = default;

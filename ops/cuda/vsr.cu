@@ -7,8 +7,9 @@
 //                  e = w / (2 rstd) p, so that y^T e, over a text's rows, is G's gradient
 //
 // Work split   a warp per row, lanes over its columns (four at a time where heads are spread). slot_mix: a warp has four rows of one pair,
-//              so that an element of G is read once for four rows; a lane makes two columns of p G at once; for the softmax it has a (row, head). In shared memory the four rows' values of
-//              a slot lie side by side, and heads one slot apart, so that 8 heads x 4 rows meet no bank twice.
+//              so that an element of G is read once for four rows; a lane makes two columns of p G at once; for the softmax it has a
+//              (row, head). In shared memory the four rows' values of a slot lie side by side, and heads one slot apart, so that 8 heads
+//              x 4 rows meet no bank twice.
 // Traffic      each element is read and written once (center_rows reads twice, from L1). slot_mix at 64 slots and heads: 256 bytes of scores and
 //              128 of y a row, 8.4 kFLOP; 196,608 rows are 75 MB (17 us), 30 us of FMAs, and 128 + 64 wavefronts of G and p a warp, 40 us.
 // Numerics     f32 inside, rounded at the store. Determinism: every element has one owner.
