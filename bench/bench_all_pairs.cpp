@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "bench/made_up_batch.h"
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/parallel.h"
 #include "engine/rng.h"
@@ -96,7 +96,7 @@ void dump(const std::string& folder, const Task& t, Scvd& model, const Timed& r)
                                                               floats("scores", {t.queries, t.images}, r.values)});
     nlohmann::json j = describe(t.config, {});
     j["blocks"] = {t.text_block, t.image_block};
-    eng::write_file(folder + "/batch.json", j.dump());
+    eng::write_file(folder + "/batch.json", eng::json_text(j));
 }
 
 }  // namespace
@@ -123,10 +123,10 @@ int main(int argc, char** argv) try {
     const Timed r = score(t, t.queries, t.images, model, arena);
     if (argc > 8) dump(argv[8], t, model, r);
     const double pairs = double(t.queries) * t.images;
-    fmt::print("{}\n", nlohmann::json{{"engine", "scvd"}, {"preset", argv[1]}, {"dtype", argv[2]}, {"device", device}, {"queries", t.queries}, {"images", t.images}, {"prompts", kPrompts},
+    fmt::print("{}\n", eng::json_text(nlohmann::json{{"engine", "scvd"}, {"preset", argv[1]}, {"dtype", argv[2]}, {"device", device}, {"queries", t.queries}, {"images", t.images}, {"prompts", kPrompts},
                                       {"blocks", {t.text_block, t.image_block}}, {"threads", eng::num_threads()}, {"sides_s", r.sides}, {"scores_s", r.scores}, {"pairs_per_s", pairs / r.scores},
                                       {"peak_GB", double(weights.peak() + arena.peak() + eng::cuda::scratch_peak()) / 1e9},
-                                      {pairs == kQueries * kGallery ? "all_pairs_s" : "all_pairs_s_extrapolated", kQueries * kGallery / pairs * r.scores}}.dump());
+                                      {pairs == kQueries * kGallery ? "all_pairs_s" : "all_pairs_s_extrapolated", kQueries * kGallery / pairs * r.scores}}));
 } catch (const std::exception& e) {
     fmt::print(stderr, "bench_all_pairs: {}\n", e.what());
     return 1;

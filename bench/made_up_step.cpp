@@ -1,8 +1,8 @@
 #include "bench/made_up_step.h"
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/transfer.h"
 #include "train/checkpoint.h"
@@ -54,7 +54,7 @@ void MadeUpStep::dump(const std::string& folder) {
     eng::write_safetensors(folder + "/pixels.safetensors", {{"pixels", "U8", {s[0], s[1], s[2], s[3]}, batch_.pixels.data(), batch_.pixels.size()}});
     nlohmann::json j = describe(config_, batch_);
     j["loss"] = loss;
-    eng::write_file(folder + "/batch.json", j.dump());
+    eng::write_file(folder + "/batch.json", eng::json_text(j));
 }
 
 }  // namespace scvd

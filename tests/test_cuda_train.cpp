@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "engine/device.h"
+#include "engine/io/json.h"
 #include "tests/toy_set.h"
 #include "train/loop.h"
 
@@ -18,7 +19,7 @@ std::map<std::string, std::vector<double>> logged(const std::string& run) {
     std::map<std::string, std::vector<double>> v;
     std::ifstream in(run + "/metrics.jsonl");
     for (std::string line; std::getline(in, line);) {
-        const auto j = nlohmann::json::parse(line);
+        const auto j = eng::parse_json(line);
         if (!j.contains("loss")) continue;
         for (const auto& [key, value] : j.items())
             if (value.is_number() && key.find("per_second") == std::string::npos && !key.ends_with("_bytes")) v[key].push_back(value);

@@ -7,6 +7,7 @@
 
 #include "engine/comm/buckets.h"
 #include "engine/comm/threads.h"
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/parallel.h"
 #include "engine/transfer.h"
@@ -216,7 +217,7 @@ std::vector<double> losses(const std::string& run) {
     std::vector<double> v;
     std::ifstream in(run + "/metrics.jsonl");
     for (std::string line; std::getline(in, line);)
-        if (const auto j = nlohmann::json::parse(line); j.contains("loss")) v.push_back(j["loss"]);
+        if (const auto j = eng::parse_json(line); j.contains("loss")) v.push_back(j["loss"]);
     return v;
 }
 
@@ -225,7 +226,8 @@ protected:
     void SetUp() override {
         make_toy_set(folder.path / "set");
         config = toy_config(folder / "set");
-        config.train.batch = 14, config.train.ema = 0.9f, config.train.bucket_mb = 0;
+        config.train.batch = 14, config.train.epochs = 3, config.train.ema = 0.9f, config.train.bucket_mb = 0;
+        config.model.text.dim = 16;  // of 49,408 words: most of what a step does here
         config.train.lr = config.train.head_lr = 1e-3f;
         testing::internal::CaptureStdout();
     }
@@ -239,20 +241,20 @@ protected:
     Config config;
 };
 
-// 28 updates. Rounding differs by the order of sums alone, and grows with every update.
+// 21 updates. Rounding differs by the order of sums alone, and grows with every update.
 TEST_F(Runs, HaveTheSameLossesForAnyNumberOfRanks) {
     run(1, "one");
     const auto one = losses(folder / "one");
-    ASSERT_EQ(one.size(), 28u);
+    ASSERT_EQ(one.size(), 21u);
     for (const int size : {2, 3, 4}) {
         const std::string name = "of" + std::to_string(size);
         run(size, name);
         const auto several = losses(folder / name);
         ASSERT_EQ(several.size(), one.size());
         for (std::size_t i = 0; i < 20; ++i) EXPECT_NEAR(several[i], one[i], 1e-5 * one[i]) << size << " ranks, update " << i + 1;
-        run(size, name + "again");
-        EXPECT_EQ(losses(folder / (name + "again")), several) << "the same world gives the same bits";
     }
+    run(3, "again");
+    EXPECT_EQ(losses(folder / "again"), losses(folder / "of3")) << "the same world gives the same bits";
 }
 
 TEST_F(Runs, GoOnWithAnotherNumberOfRanks) {

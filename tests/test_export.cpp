@@ -2,6 +2,7 @@
 // open it is checked by tests/reference/check_export.py, which needs them.
 #include <gtest/gtest.h>
 
+#include "engine/io/json.h"
 #include "engine/transfer.h"
 #include "tests/errors.h"
 #include "train/checkpoint.h"
@@ -52,7 +53,7 @@ TEST(Export, RoundTripsKeepEveryBit) {
         export_weights({made.checkpoint, made.folder / format, format, ""});
         expect_same_encoders(made, made.folder / (format + "/" + file));
     }
-    const auto config = nlohmann::json::parse(eng::read_file(made.folder / "hf/config.json"));
+    const auto config = eng::parse_json(eng::read_file(made.folder / "hf/config.json"));
     EXPECT_EQ(config["vision_config"]["image_size"], 24);
     EXPECT_EQ(eng::TensorFile::open(made.folder / "hf/model.safetensors").find("vision_model.embeddings.position_embedding.weight")->shape[0], 37);
 }
@@ -60,7 +61,7 @@ TEST(Export, RoundTripsKeepEveryBit) {
 TEST(Export, TheVocabularyIsWritten) {
     const Made made(8, 8);
     export_weights({made.checkpoint, made.folder / "hf", "hf", ""});
-    const auto vocabulary = nlohmann::json::parse(eng::read_file(made.folder / "hf/vocab.json"));
+    const auto vocabulary = eng::parse_json(eng::read_file(made.folder / "hf/vocab.json"));
     EXPECT_EQ(vocabulary.size(), 49408u);
     EXPECT_EQ(vocabulary["cat</w>"], 2368);
     EXPECT_EQ(vocabulary["<|endoftext|>"], 49407);

@@ -2,6 +2,7 @@
 // them, and people's own records.
 #include <gtest/gtest.h>
 
+#include "engine/io/json.h"
 #include "tests/errors.h"
 #include "tests/toy_set.h"
 #include "train/data/check.h"
@@ -52,7 +53,7 @@ TEST_F(Layouts, CuhkPedes) {
         {{"id", 2}, {"file_path", "train_query/p11600_s14885.jpg"}, {"split", "train"}, {"captions", {"A woman in blue.", "Blue coat here."}}, {"processed_tokens", Json::array()}},
         {{"id", 11004}, {"file_path", "cam_a/a.jpg"}, {"split", "val"}, {"captions", {"A man in green.", "There is no photo available."}}},
         {{"id", 12004}, {"file_path", "cam_b/b.jpg"}, {"split", "test"}, {"captions", {"A boy in white.", "The boy is white."}}}};
-    write("reid_raw.json", all.dump());
+    write("reid_raw.json", eng::json_text(all));
     pictures(all, "file_path", "imgs/");
     const Dataset d = load_dataset(folder.path.string());
     EXPECT_EQ(d.train.pairs.size(), 5u);
@@ -79,7 +80,7 @@ TEST_F(Layouts, IcfgPedesUnderBothNames) {
                       {{"id", 7}, {"file_path", "train/0007/0007_000.jpg"}, {"split", "test"}, {"captions", {"A woman in a blue coat."}}}};
     pictures(all, "file_path", "imgs/");
     for (const char* name : {"ICFG-PEDES.json", "ICFG_PEDES.json"}) {
-        write(name, all.dump());
+        write(name, eng::json_text(all));
         const Dataset d = load_dataset(folder.path.string());
         EXPECT_EQ(d.train.images.size(), 1u);
         EXPECT_TRUE(d.val.images.empty());
@@ -92,14 +93,14 @@ TEST_F(Layouts, IcfgPedesUnderBothNames) {
 TEST_F(Layouts, UfineBench) {
     const Json all = {{{"split", "train"}, {"id", 3}, {"file_path", "images/1.jpg"}, {"captions", {"one long text", "another long text"}}},
                       {{"split", "test"}, {"id", 4}, {"file_path", "images/2.jpg"}, {"captions", {"a third"}}}};
-    write("UFine6926/UFine6926_Annotations.json", all.dump());
+    write("UFine6926/UFine6926_Annotations.json", eng::json_text(all));
     pictures(all, "file_path", "UFine6926/");
     const DataCheck c = check_data({folder / "UFine6926", "", "", ""});
     EXPECT_EQ(c.set, "UFine6926");
     EXPECT_EQ(c.splits[0].published.captions, 37154);
     // A set for tests alone, whose records need not say so.
     const Json test = {{{"id", 2250}, {"source", "UFine6926"}, {"file_path", "images/7446.jpg"}, {"captions", {"a", "b", "c"}}}};
-    write("UFine3C/UFine3C_Annotations.json", test.dump());
+    write("UFine3C/UFine3C_Annotations.json", eng::json_text(test));
     pictures(test, "file_path", "UFine3C/");
     const Dataset d = load_dataset(folder / "UFine3C");
     EXPECT_EQ(d.test.pairs.size(), 3u);
@@ -110,11 +111,11 @@ TEST_F(Layouts, OneFileASplit) {
     const Json cuhk = {{{"id", 1}, {"file_path", "imgs/a.jpg"}, {"captions", {"a man", "a tall man"}}, {"captions_bt", {"x", "y"}}}};
     const Json later = {{{"id", 2}, {"file_path", "imgs/b.jpg"}, {"captions", {"a woman"}}}};
     pictures(cuhk, "file_path", ""), pictures(later, "file_path", "");
-    write("anno/train_reid.json", cuhk.dump()), write("anno/test_reid.json", later.dump());
+    write("anno/train_reid.json", eng::json_text(cuhk)), write("anno/test_reid.json", eng::json_text(later));
     Dataset d = load_dataset(folder / "anno");  // TBPS-CLIP: pictures lie beside the folder of annotations
     EXPECT_EQ(d.train.pairs.size(), 2u);
     EXPECT_EQ(d.test.images[0].id, 2);
-    write("rasa/processed_data/train.json", cuhk.dump()), write("rasa/processed_data/val.json", later.dump());
+    write("rasa/processed_data/train.json", eng::json_text(cuhk)), write("rasa/processed_data/val.json", eng::json_text(later));
     EXPECT_EQ(load_dataset(folder / "rasa", OnBad::fatal, folder.path.string()).val.images.size(), 1u);
 }
 
@@ -123,7 +124,7 @@ TEST_F(Layouts, AptmMergesThePicturesOfItsCaptions) {
     const Json train = {{{"image", "imgs/a.jpg"}, {"caption", "a man"}, {"image_id", 5}}, {{"image", "imgs/b.jpg"}, {"caption", "a woman"}, {"image_id", 6}}, {{"image", "imgs/a.jpg"}, {"caption", "a tall man"}, {"image_id", 5}}};
     const Json test = {{{"image", "imgs/c.jpg"}, {"caption", {"a boy", "a small boy"}}, {"image_id", 9}}};
     picture("imgs/a.jpg"), picture("imgs/b.jpg"), picture("imgs/c.jpg");
-    write("finetune/cuhk_train.json", train.dump()), write("finetune/cuhk_test.json", test.dump());
+    write("finetune/cuhk_train.json", eng::json_text(train)), write("finetune/cuhk_test.json", eng::json_text(test));
     const Dataset d = load_dataset(folder / "finetune");
     ASSERT_EQ(d.train.images.size(), 2u);
     EXPECT_EQ(d.train.images[0].captions, (std::vector<std::string>{"a man", "a tall man"}));
@@ -134,7 +135,7 @@ TEST_F(Layouts, AptmMergesThePicturesOfItsCaptions) {
 TEST_F(Layouts, PathsMayNotLeadOut) {
     picture("imgs/a.jpg");
     for (const char* path : {"../../etc/passwd", "/etc/passwd", "x/../../a.jpg"}) {
-        write("data_captions.json", Json{{{"id", 1}, {"img_path", path}, {"split", "train"}, {"captions", {"a"}}}}.dump());
+        write("data_captions.json", eng::json_text(Json{{{"id", 1}, {"img_path", path}, {"split", "train"}, {"captions", {"a"}}}}));
         EXPECT_MENTIONS(error_of([&] { load_dataset(folder.path.string()); }), "climbs out of the folder");
     }
 }
@@ -153,7 +154,7 @@ TEST_F(Layouts, TheCheckFindsWhatIsWrong) {
     const auto record = [](int id, const char* path, const std::string& caption, const char* split = "train") { return Json{{"id", id}, {"img_path", path}, {"split", split}, {"captions", {caption}}}; };
     const Json all = {record(0, "a.jpg", "a man in a red coat"), record(4, "same.jpg", "A man in a red coat"), record(5, "tiny.png", many),
                       record(6, "cut.jpg", "a man"), record(7, "gone.jpg", "a man"), record(8, "../x.jpg", "a man"), record(4, "c.jpg", "a man", "test"), {{"id", 3}}};
-    write("data_captions.json", all.dump());
+    write("data_captions.json", eng::json_text(all));
     const DataCheck c = check_data({folder.path.string(), "", "", ""});
     for (const char* kind : {"corrupt pictures", "missing pictures", "paths out of the folder", "identities in training and evaluation", "malformed records"})
         EXPECT_EQ(c.bad.count(kind) ? c.bad.at(kind).size() : 0, 1u) << kind << "\n" << table(c);

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/io/json.h"
 #include "tests/errors.h"
 #include "tests/sd.h"
 
@@ -22,7 +22,7 @@ using test::Texts;
 std::vector<nlohmann::json> labelled() {
     std::ifstream file(SCVD_TEST_DATA "/text/sd_dev.jsonl");
     std::vector<nlohmann::json> rows;
-    for (std::string line; std::getline(file, line);) rows.push_back(nlohmann::json::parse(line));
+    for (std::string line; std::getline(file, line);) rows.push_back(eng::parse_json(line));
     return rows;
 }
 

@@ -2,16 +2,14 @@
 // localisation of attention maps.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
-#include "engine/io/file.h"
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
 
 #include "engine/error.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "tests/errors.h"
 #include "train/metrics.h"
 
@@ -101,7 +99,7 @@ TEST(Metrics, EqualTheWorstOfAllOrdersOfTies) {
 
 // tests/reference/make_metrics.py: the same scores through the formulas of the three evaluators; ties in our order.
 TEST(Metrics, EqualIrrasRdesAndTbpsClips) {
-    const auto cases = nlohmann::json::parse(eng::read_file(SCVD_TEST_DATA "/metrics.json"));
+    const auto cases = eng::parse_json(eng::read_file(SCVD_TEST_DATA "/metrics.json"));
     ASSERT_EQ(cases.size(), 6u);
     for (const auto& c : cases) {
         const auto scores = c["scores"].get<std::vector<float>>();

@@ -1,6 +1,7 @@
 // The sources that prompts may come from (sd.source), and the templates of the config.
 #include <gtest/gtest.h>
 
+#include "engine/io/json.h"
 #include "tests/errors.h"
 #include "tests/tiny.h"
 #include "tests/toy_set.h"
@@ -46,11 +47,11 @@ TEST(PhraseSource, TheGrammarWithoutTheLexiconFindsLess) {
 TEST(PhraseSource, OracleReadsTheSidecar) {
     TempFolder f;
     const nlohmann::json captions{{{"id", 0}, {"img_path", "a.jpg"}, {"split", "train"}, {"captions", {"A heavy lady in a red shirt.", "red shirt"}}}};
-    eng::write_file(f.path / "data_captions.json", captions.dump());
+    eng::write_file(f.path / "data_captions.json", eng::json_text(captions));
     const nlohmann::json line{{"captions", {{{{"begin", 2}, {"end", 12}, {"phrase", "heavy lady"}, {"class", "person"}},
                                              {{"begin", 18}, {"end", 27}, {"phrase", "crimson shirt"}, {"class", "upper"}}},
                                             {{{"begin", 0}, {"end", 9}, {"phrase", "scarlet shirt"}, {"class", "upper"}}}}}};
-    eng::write_file(f.path / "regions.jsonl", line.dump() + "\n");
+    eng::write_file(f.path / "regions.jsonl", eng::json_text(line) + "\n");
     Config c = config("oracle");
     c.data.root = f.path.string();
     const PhraseSource oracle(c);
@@ -61,6 +62,8 @@ TEST(PhraseSource, OracleReadsTheSidecar) {
     EXPECT_EQ(d.phrases[1].begin, 18u);
     EXPECT_EQ(phrases(oracle("red shirt")), Texts{"scarlet shirt"});
     EXPECT_NE(error_of([&] { oracle("A man."); }).find("\"A man.\""), std::string::npos);
+    eng::write_file(f.path / "regions.jsonl", "{\"captions\": [");
+    EXPECT_NE(error_of([&] { PhraseSource{c}; }).find((f.path / "regions.jsonl line 1: ").string()), std::string::npos);
     c.data.root = (f.path / "nowhere").string();
     EXPECT_NE(error_of([&] { PhraseSource{c}; }).find("nowhere"), std::string::npos);
 }

@@ -1,9 +1,8 @@
 // Phrases -> prompts in slots, and the JSON that carries both.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
 #include "engine/error.h"
+#include "engine/io/json.h"
 #include "tests/errors.h"
 #include "tests/sd.h"
 
@@ -70,7 +69,7 @@ TEST(Prompts, OptionsAreCheckedAndUsed) {
 
 TEST(Prompts, JsonHoldsEverything) {
     const Deconstruction d = sd()("A man in a red coat without a hat.");
-    const auto j = nlohmann::json::parse(to_json(d, make_prompts(d, slots(2)), "q\"1\\\n"));
+    const auto j = eng::parse_json(to_json(d, make_prompts(d, slots(2)), "q\"1\\\n"));
     EXPECT_EQ(j["id"], "q\"1\\\n");
     EXPECT_EQ(j["person"], "man");
     EXPECT_EQ(j["phrases"], nlohmann::json({"red coat"}));
@@ -78,8 +77,8 @@ TEST(Prompts, JsonHoldsEverything) {
     EXPECT_EQ(j["prompts"], nlohmann::json({"a photo of a man", "a photo of a man wearing a red coat"}));
     EXPECT_EQ(j["mask"], nlohmann::json({1, 1}));
     EXPECT_EQ(j["category"], nlohmann::json({"garment_upper"}));
-    EXPECT_EQ(j["span"], nlohmann::json::parse("[[11, 19]]"));
-    EXPECT_FALSE(nlohmann::json::parse(to_json(d, make_prompts(d))).contains("id"));
+    EXPECT_EQ(j["span"], eng::parse_json("[[11, 19]]"));
+    EXPECT_FALSE(eng::parse_json(to_json(d, make_prompts(d))).contains("id"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // What a run says while it goes: JSON lines, memory, the progress line on a terminal and in a log file.
+#include "engine/io/json.h"
 #include "train/run_log.h"
 
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "engine/error.h"
@@ -44,9 +44,9 @@ TEST(JsonLines, OneObjectPerLineAtOnce) {
     std::istringstream in(eng::read_file(f.path));
     std::string first, second;
     std::getline(in, first), std::getline(in, second);
-    EXPECT_EQ(nlohmann::json::parse(first)["text"], "two\nlines");
-    EXPECT_TRUE(nlohmann::json::parse(second)["loss"].is_null());
-    EXPECT_EQ(nlohmann::json::parse(second)["file"], "bad \xef\xbf\xbd name");
+    EXPECT_EQ(eng::parse_json(first)["text"], "two\nlines");
+    EXPECT_TRUE(eng::parse_json(second)["loss"].is_null());
+    EXPECT_EQ(eng::parse_json(second)["file"], "bad \xef\xbf\xbd name");
     JsonLines anew(f.path);
     EXPECT_EQ(eng::read_file(f.path), "");
     EXPECT_THROW(JsonLines("/nonexistent/metrics.jsonl"), eng::Error);

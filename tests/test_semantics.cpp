@@ -1,4 +1,5 @@
 // SD against labelled descriptions and against the rules of docs/semantics.md, one example each; hostile text.
+#include "engine/io/json.h"
 #include "tests/sd.h"
 
 #include <gtest/gtest.h>
@@ -6,7 +7,6 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <set>
 #include <sstream>
@@ -22,7 +22,7 @@ using test::Texts;
 std::vector<nlohmann::json> labelled(const std::string& name = "sd_dev.jsonl") {
     std::ifstream file(SCVD_TEST_DATA "/text/" + name);
     std::vector<nlohmann::json> rows;
-    for (std::string line; std::getline(file, line);) rows.push_back(nlohmann::json::parse(line));
+    for (std::string line; std::getline(file, line);) rows.push_back(eng::parse_json(line));
     return rows;
 }
 

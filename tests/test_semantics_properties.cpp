@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <set>
 #include <sstream>
 
+#include "engine/io/json.h"
 #include "model/semantics/lexicon.h"
 #include "model/semantics/wordnet.h"
 #include "tests/sd.h"
@@ -24,7 +24,7 @@ using test::Texts;
 std::vector<nlohmann::json> rows(const std::string& name) {
     std::ifstream file(SCVD_TEST_DATA "/text/" + name);
     std::vector<nlohmann::json> out;
-    for (std::string line; std::getline(file, line);) out.push_back(nlohmann::json::parse(line));
+    for (std::string line; std::getline(file, line);) out.push_back(eng::parse_json(line));
     return out;
 }
 

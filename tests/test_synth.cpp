@@ -7,12 +7,12 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "engine/error.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "train/data/image.h"
 #include "train/data/image_write.h"
 #include "train/synth/caption.h"
@@ -42,7 +42,7 @@ SynthOptions small(const std::string& out) {
 std::vector<json> lines(const std::string& path) {
     std::vector<json> out;
     std::istringstream in(eng::read_file(path));
-    for (std::string line; std::getline(in, line);) out.push_back(json::parse(line));
+    for (std::string line; std::getline(in, line);) out.push_back(eng::parse_json(line));
     return out;
 }
 
@@ -81,7 +81,7 @@ TEST(Synth, SameSeedSameBytesForAnyNumberOfThreads) {
 TEST(Synth, LayoutAndDisjointSplits) {
     const Folder tmp;
     make_synthetic_set(small(tmp / "set"));
-    const json entries = json::parse(eng::read_file(tmp / "set/data_captions.json"));
+    const json entries = eng::parse_json(eng::read_file(tmp / "set/data_captions.json"));
     std::map<int, std::string> split_of;
     int last = 0;
     for (const json& e : entries) {
@@ -102,7 +102,7 @@ TEST(Synth, LayoutAndDisjointSplits) {
 TEST(Synth, RegionsFitAndSpansPointAtTheWords) {
     const Folder tmp;
     make_synthetic_set(small(tmp / "set"));
-    const json entries = json::parse(eng::read_file(tmp / "set/data_captions.json"));
+    const json entries = eng::parse_json(eng::read_file(tmp / "set/data_captions.json"));
     const auto sidecar = lines(tmp / "set/regions.jsonl");
     ASSERT_EQ(sidecar.size(), entries.size());
     const std::set<std::string> classes{"upper", "lower",     "full", "footwear", "headwear",

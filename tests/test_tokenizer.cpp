@@ -1,11 +1,11 @@
 // The tokenizer against the original Python one (tests/data/text/tokens.jsonl, written by scripts/golden_tokens.py).
+#include "engine/io/json.h"
 #include "model/tokenizer.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "engine/error.h"
@@ -27,7 +27,7 @@ const Tokenizer& tokenizer() {
 std::vector<nlohmann::json> golden() {
     std::ifstream file(data + "tokens.jsonl");
     std::vector<nlohmann::json> rows;
-    for (std::string line; std::getline(file, line);) rows.push_back(nlohmann::json::parse(line));
+    for (std::string line; std::getline(file, line);) rows.push_back(eng::parse_json(line));
     return rows;
 }
 

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "engine/io/json.h"
 #include "engine/parallel.h"
 #include "engine/transfer.h"
 #include "tests/errors.h"
@@ -31,7 +32,7 @@ std::vector<double> losses(const std::string& run) {
     std::vector<double> v;
     std::ifstream in(run + "/metrics.jsonl");
     for (std::string line; std::getline(in, line);)
-        if (const auto j = nlohmann::json::parse(line); j.contains("loss")) v.push_back(j["loss"]);
+        if (const auto j = eng::parse_json(line); j.contains("loss")) v.push_back(j["loss"]);
     return v;
 }
 void run(const Config& c, const std::string& out, std::int64_t stop_after = 0, bool resume = false) {

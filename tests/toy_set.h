@@ -1,10 +1,10 @@
 #pragma once
 // A data set of coloured people made on the spot: identity = (top colour, bottom colour), said in the caption.
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/rng.h"
 #include "train/config.h"
 #include "train/data/image_write.h"
@@ -56,7 +56,7 @@ inline void make_toy_set(const fs::path& root, int views = 2, bool noise_in_test
                                          std::string("He is wearing ") + bottom.name + " pants and a " + top.name + " shirt."}}});
         }
     }
-    eng::write_file(root / "data_captions.json", all.dump());
+    eng::write_file(root / "data_captions.json", eng::json_text(all));
 }
 
 inline Config toy_config(const std::string& root) {

@@ -1,8 +1,8 @@
 #include "train/checkpoint.h"
 
 #include <deque>
-#include <nlohmann/json.hpp>
 
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/transfer.h"
 
@@ -52,7 +52,7 @@ const eng::TensorInfo& info_of(const eng::SafeTensors& file, const std::string& 
 }
 
 RunState parse_state(const std::string& text) {
-    const auto j = nlohmann::json::parse(text);
+    const auto j = eng::parse_json(text);
     return {j.at("step"), j.at("best"), j.at("best_epoch"), j.at("lambda"), j.at("seconds")};
 }
 
@@ -70,7 +70,7 @@ void save_checkpoint(const std::string& path, const Config& c, Scvd& model, cons
         if (opt->ema.defined()) moment("optimizer.ema", opt->ema);
         state["optimizer_steps"] = opt->steps;
     }
-    if (write) eng::write_safetensors(path, tensors.list, {{"format", "scvd"}, {"config", to_toml(c)}, {"state", state.dump()}});
+    if (write) eng::write_safetensors(path, tensors.list, {{"format", "scvd"}, {"config", to_toml(c)}, {"state", eng::json_text(state)}});
 }
 
 Config checkpoint_config(const std::string& path) {
@@ -97,7 +97,7 @@ RunState resume_checkpoint(const std::string& path, Scvd& model, eng::AdamW& opt
     const auto flat = [&](const char* key, const eng::Tensor& t) { opt.fill(t, info_of(file, path, key, dims(model.params().grad), t.dtype()).data); };
     flat("optimizer.m", opt.m), flat("optimizer.v", opt.v);
     if (opt.ema.defined()) flat("optimizer.ema", opt.ema);
-    opt.steps = nlohmann::json::parse(it->second).at("optimizer_steps");
+    opt.steps = eng::parse_json(it->second).at("optimizer_steps");
     return parse_state(it->second);
 }
 

@@ -1,9 +1,8 @@
 // scvd data: look at a set, bring in one's own.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "train/cli.h"
 #include "train/data/check.h"
 #include "train/data/records.h"
@@ -23,7 +22,7 @@ void add_check(CLI::App* data) {
     cmd->callback([o] {
         const DataCheck c = check_data(o->check);
         fmt::print("{}", table(c));
-        if (!o->json.empty()) eng::write_file(o->json, to_json(c).dump(2) + "\n");
+        if (!o->json.empty()) eng::write_file(o->json, eng::json_text(to_json(c), 2) + "\n");
         if (c.exit_code() != 0) throw CLI::RuntimeError(c.exit_code());
     });
 }

@@ -1,11 +1,11 @@
 // scvd deconstruct: what the Semantics Deconstructor makes of a description.
+#include "engine/io/json.h"
 #include "train/cli.h"
 
 #include <fmt/format.h>
 
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
@@ -53,14 +53,14 @@ public:
         const Deconstruction d = sd_(description);
         const Prompts p = make_prompts(d, prompts_, description);
         if (!o_.explain && !o_.prompts) return fmt::print("{}\n", to_json(d, p, id));
-        auto j = nlohmann::ordered_json::parse(to_json(d, p, id));
+        auto j = eng::parse_ordered_json(to_json(d, p, id));
         if (o_.prompts)
             for (std::size_t s = 0; s < p.text.size(); ++s) j["tokens"].push_back(count_tokens(p, s)), j["template"].push_back(pattern_of(d, p, s));
         if (o_.explain) {
             j["explain"] = nlohmann::ordered_json::array();
             for (const std::string& token : split(sd_.explain(description), '\n')) j["explain"].push_back(split(token, '\t'));
         }
-        fmt::print("{}\n", j.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+        fmt::print("{}\n", eng::json_text(j, -1, nlohmann::json::error_handler_t::replace));
     }
 
 private:
@@ -94,7 +94,7 @@ private:
 std::string id_of(const nlohmann::json& j, int number) {
     if (!j.contains("id")) return "";
     ENG_CHECK(j["id"].is_string() || j["id"].is_number_integer(), "deconstruct", "line ", number, ": \"id\" should be a string or a whole number");
-    return j["id"].is_string() ? j["id"].get<std::string>() : j["id"].dump();
+    return j["id"].is_string() ? j["id"].get<std::string>() : eng::json_text(j["id"]);
 }
 
 }  // namespace
@@ -118,7 +118,7 @@ void add_deconstruct(CLI::App& app) {
         for (std::string line; std::getline(std::cin, line);) {
             ++number;
             if (line.empty()) continue;
-            const auto j = nlohmann::json::parse(line, nullptr, false);
+            const auto j = eng::parse_json_or_discard(line);
             ENG_CHECK(j.is_object() && j.contains("text") && j["text"].is_string(), "deconstruct", "line ", number, " is not an object with a \"text\"");
             show.line(j["text"], id_of(j, number));
         }

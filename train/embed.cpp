@@ -1,9 +1,9 @@
 #include "train/embed.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/transfer.h"
 #include "train/checkpoint.h"
@@ -77,7 +77,7 @@ void embed(const EmbedOptions& o) {
         if (r.count) tensors.push_back({name, "F32", {r.count, c.model.embed}, r.values.data(), r.values.size() * sizeof(float), nullptr});
     };
     add("images", images), add("texts", texts);
-    eng::write_safetensors(o.out, tensors, {{"files", nlohmann::json(files).dump()}});
+    eng::write_safetensors(o.out, tensors, {{"files", eng::json_text(nlohmann::json(files))}});
 }
 
 }  // namespace scvd

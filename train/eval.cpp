@@ -1,8 +1,7 @@
 #include "train/eval.h"
 
-#include <nlohmann/json.hpp>
-
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "train/checkpoint.h"
 #include "train/localisation.h"
 
@@ -35,7 +34,7 @@ std::string evaluate_checkpoint(const EvalOptions& o, World& world) {
         r["localisation"] = to_json(where);
         text += "\n" + table(where);
     }
-    if (!o.json.empty()) eng::write_file(o.json, r.dump(2) + "\n");
+    if (!o.json.empty()) eng::write_file(o.json, eng::json_text(r, 2) + "\n");
     if (!o.curves.empty()) eng::write_file(o.curves, cmc_svg(r));
     return text;
 }

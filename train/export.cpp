@@ -2,8 +2,8 @@
 
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json.hpp>
 
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "model/tokenizer.h"
 #include "train/checkpoint.h"
@@ -112,14 +112,14 @@ Json huggingface_config(const ModelConfig& m) {
     return {{"architectures", {"CLIPModel"}}, {"model_type", "clip"}, {"projection_dim", m.embed}, {"torch_dtype", "float32"}, {"text_config", text}, {"vision_config", vision}};
 }
 
-void write_json(const fs::path& path, const Json& j) { eng::write_file(path, j.dump(2) + "\n"); }
+void write_json(const fs::path& path, const Json& j) { eng::write_file(path, eng::json_text(j, 2) + "\n"); }
 
 void write_tokenizer(const fs::path& folder, const Tokenizer& tokenizer, int context) {
     const auto v = tokenizer.vocabulary();
     Json::object_t ids;
     // Appended as to a vector: an ordered object looks through all 49,408 for each, and tokens differ.
     for (std::size_t i = 0; i < v.tokens.size(); ++i) static_cast<Json::object_t::Container&>(ids).emplace_back(v.tokens[i], i);
-    eng::write_file(folder / "vocab.json", Json(std::move(ids)).dump() + "\n");
+    eng::write_file(folder / "vocab.json", eng::json_text(Json(std::move(ids))) + "\n");
     std::string merges = "#version: 0.2\n";
     for (const auto& [a, b] : v.merges) merges += a + " " + b + "\n";
     eng::write_file(folder / "merges.txt", merges);

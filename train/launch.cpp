@@ -57,7 +57,7 @@ struct Stream {  // what a rank prints on one of its two outputs
     }
 };
 
-struct Rank { pid_t pid = -1; };
+struct RankProcess { pid_t pid = -1; };
 
 [[noreturn]] void become(const LaunchOptions& o, int rank, int port, int attempt, int out, int err) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // no rank outlives a launcher that is killed
@@ -101,7 +101,7 @@ public:
         Clock::time_point since{};
         while (!streams_.empty() || running()) {
             pump();
-            for (Rank& r : ranks_) {
+            for (RankProcess& r : ranks_) {
                 int status = 0;
                 if (r.pid < 0 || waitpid(r.pid, &status, WNOHANG) != r.pid) continue;
                 r.pid = -1;
@@ -120,10 +120,10 @@ public:
 
 private:
     bool running() const {
-        return std::any_of(ranks_.begin(), ranks_.end(), [](const Rank& r) { return r.pid >= 0; });
+        return std::any_of(ranks_.begin(), ranks_.end(), [](const RankProcess& r) { return r.pid >= 0; });
     }
     void signal_all(int signal) {
-        for (const Rank& r : ranks_)
+        for (const RankProcess& r : ranks_)
             if (r.pid >= 0) kill(r.pid, signal);
     }
     void pump() {
@@ -133,7 +133,7 @@ private:
         for (std::size_t i = waits.size(); i-- > 0;)
             if (waits[i].revents && !streams_[i].pump()) close(streams_[i].fd), streams_.erase(streams_.begin() + std::ptrdiff_t(i));
     }
-    std::vector<Rank> ranks_;
+    std::vector<RankProcess> ranks_;
     std::vector<Stream> streams_;
 };
 

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "engine/io/json.h"
 #include "engine/transfer.h"
 
 namespace scvd {
@@ -71,7 +71,7 @@ std::optional<std::vector<PictureRegions>> load_regions(const std::string& root,
     for (std::string line; std::getline(in, line);) {
         ++number;
         try {
-            const auto j = nlohmann::json::parse(line);
+            const auto j = eng::parse_json(line);
             if (const auto it = index.find(j.at("img_path").get<std::string>()); it != index.end()) all[it->second] = parse(j);
         } catch (const std::exception& e) { eng::fail("regions", path, " line ", number, ": ", e.what()); }
     }

@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "engine/device.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/parallel.h"
 #include "ops/provider.h"
 #include "train/build_id.h"
@@ -168,7 +168,7 @@ void add_search(CLI::App& app) {
         const SearchPage page = search(o->search);
         if (!o->html.empty()) eng::write_file(o->html, render_search_page(page));
         if (o->json) {
-            fmt::print("{}\n", to_json(page).dump(2));
+            fmt::print("{}\n", eng::json_text(to_json(page), 2));
             return;
         }
         int rank = 0;

@@ -8,9 +8,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/io/json.h"
 
 namespace scvd {
 namespace {
@@ -30,7 +30,7 @@ JsonLines::JsonLines(const std::string& path, bool append)
 }
 
 void JsonLines::write(const nlohmann::json& j) {
-    out_ << j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
+    out_ << eng::json_text(j, -1, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
     ENG_CHECK(out_, "metrics", "cannot write ", path_, " (is the disk full?)");
 }
 

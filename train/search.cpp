@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/parallel_errors.h"
 #include "engine/transfer.h"
@@ -24,7 +24,7 @@ namespace scvd {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int kBlock = 64;
+constexpr int kPictures = 64;
 
 // A trained model ready for use.
 struct Ready {
@@ -67,7 +67,7 @@ Index open_index(const std::string& path, eng::Arena& arena) {
         ENG_CHECK(it != ix.file.metadata().end(), "search", path, " is not an index written by `scvd index`: no \"", key, "\"");
         return it->second;
     };
-    ix.files = nlohmann::json::parse(meta("files")).get<std::vector<std::string>>();
+    ix.files = eng::parse_json(meta("files")).get<std::vector<std::string>>();
     ix.weights = meta("weights");
     const auto matrix = [&](const char* key) -> const eng::TensorInfo& {
         const auto& t = ix.file.at(key);
@@ -151,11 +151,11 @@ int build_index(const IndexOptions& o, World& world) {
     Pictures pictures(files, im.height, im.width, 0);
     std::vector<float> global, tokens;
     if (world.first()) global.reserve(std::size_t(n * d)), tokens.reserve(std::size_t(n * per_image * d));
-    for (std::int64_t round = 0; round < n; round += std::int64_t(kBlock) * world.size()) {
+    for (std::int64_t round = 0; round < n; round += std::int64_t(kPictures) * world.size()) {
         eng::Arena step;
         const auto block = [&](int rank) {
-            const std::int64_t first = std::min(n, round + rank * kBlock);
-            return std::pair{int(first), int(std::min<std::int64_t>(kBlock, n - first))};
+            const std::int64_t first = std::min(n, round + rank * kPictures);
+            return std::pair{int(first), int(std::min<std::int64_t>(kPictures, n - first))};
         };
         ImageFeatures own;
         if (const auto [first, count] = block(world.rank()); count > 0) own = m.model->encode_images(read_pictures(step, pictures, first, count, im.height, im.width));
@@ -175,7 +175,7 @@ int build_index(const IndexOptions& o, World& world) {
     if (!world.first()) return int(n);
     for (auto& f : files) f = fs::absolute(f).lexically_normal().string();
     eng::write_safetensors(o.out, {{"global", "F32", {n, d}, global.data(), global.size() * 4}, {"tokens", "F32", {n * per_image, d}, tokens.data(), tokens.size() * 4}},
-                           {{"format", "scvd index"}, {"files", nlohmann::json(files).dump()}, {"weights", fs::absolute(o.weights).lexically_normal().string()}});
+                           {{"format", "scvd index"}, {"files", eng::json_text(nlohmann::json(files))}, {"weights", fs::absolute(o.weights).lexically_normal().string()}});
     return int(n);
 }
 
@@ -197,8 +197,8 @@ SearchPage search(const SearchOptions& o) {
     const float lambda = o.lambda >= 0 ? o.lambda : float(m.state.lambda);
     const auto side_of = [&](const std::vector<int>& which) { return m.model->interaction().image_side(subset(ix, which, m.model->params().compute_dtype())); };
     std::vector<float> pair(global.size(), 0), fused(global.size(), 0);
-    for (std::size_t first = 0; first < listed.size(); first += kBlock) {
-        const std::vector<int> part(listed.begin() + first, listed.begin() + std::min(listed.size(), first + kBlock));
+    for (std::size_t first = 0; first < listed.size(); first += kPictures) {
+        const std::vector<int> part(listed.begin() + first, listed.begin() + std::min(listed.size(), first + kPictures));
         PairList pairs;
         for (int i = 0; i < int(part.size()); ++i) pairs.add(i, 0);
         const auto s = m.model->pair_scores(side_of(part), text, pairs);

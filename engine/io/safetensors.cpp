@@ -5,18 +5,16 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
 #include "engine/error.h"
+#include "engine/io/json.h"
 
 namespace eng {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors data is little endian and is used in place");
-
-using Json = nlohmann::json;
 
 constexpr size_t length_field = 8;
 constexpr size_t alignment = 64;
@@ -33,7 +31,7 @@ std::optional<size_t> bytes_of(const std::vector<int64_t>& shape, size_t element
 
 // A piece of the header for an error message, not more than a line of it.
 std::string brief(const Json& json) {
-    const std::string text = json.dump();
+    const std::string text = json_text(json);
     return text.size() <= 80 ? text : text.substr(0, 77) + "...";
 }
 
@@ -120,7 +118,7 @@ private:
             return true;
         };
         try {
-            Json header = Json::parse(begin, end, watch);
+            Json header = eng::parse_json({begin, end}, watch);
             ENG_CHECK(header.is_object(), "safetensors", file_, ": its header is not a JSON object");
             return header;
         } catch (const Json::exception& e) { fail("safetensors", file_, ": its header is not valid JSON: ", e.what()); }
@@ -171,7 +169,7 @@ std::string header_text(const std::string& file, const std::vector<const TensorT
     }
     std::string text;
     try {
-        text = header.dump();
+        text = json_text(header);
     } catch (const Json::exception& e) {
         fail("safetensors", file, ": a name or the metadata is not valid UTF-8: ", e.what());
     }

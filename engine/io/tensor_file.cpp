@@ -1,9 +1,9 @@
 #include "engine/io/tensor_file.h"
 
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/torch_file.h"
 #include "engine/io/zip.h"
@@ -69,7 +69,7 @@ void TensorFile::read_safetensors(const std::filesystem::path& path) {
 // {"weight_map": {tensor: file name}}: each shard lies beside the index and holds what the index says.
 void TensorFile::read_shards() {
     const std::string file = path_.string();
-    const auto json = nlohmann::json::parse(read_file(path_), nullptr, false);
+    const auto json = parse_json_or_discard(read_file(path_));
     ENG_CHECK(json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(), "tensor file", file,
               ": is JSON but no index of safetensors shards (no \"weight_map\")");
     std::map<std::string, std::vector<std::string>> shards;

@@ -1,6 +1,6 @@
 // What `scvd deconstruct` prints: one JSON object per description.
-#include <nlohmann/json.hpp>
 
+#include "engine/io/json.h"
 #include "model/semantics/deconstructor.h"
 
 namespace scvd {
@@ -20,7 +20,7 @@ std::string to_json(const Deconstruction& d, const Prompts& p, std::string_view 
     for (const std::string& text : p.text) out["prompts"].push_back(text);
     for (const std::uint8_t m : p.mask) out["mask"].push_back(static_cast<int>(m));
     // Ill-formed UTF-8 in the description may reach a phrase; it must not stop the output.
-    return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    return eng::json_text(out, -1, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace scvd

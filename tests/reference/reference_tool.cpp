@@ -9,9 +9,9 @@
 
 #include <chrono>
 #include <deque>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/transfer.h"
 #include "model/tokenizer.h"
@@ -102,14 +102,14 @@ void tokenise(const std::string& from, const std::string& to) {
     const Tokenizer tokenizer = Tokenizer::load();
     std::istringstream in(eng::read_file(from));
     std::vector<std::string> texts;
-    for (std::string line; std::getline(in, line);) texts.push_back(nlohmann::json::parse(line)["text"]);
+    for (std::string line; std::getline(in, line);) texts.push_back(eng::parse_json(line)["text"]);
     std::string out;
     std::size_t count = 0;
     const auto start = std::chrono::steady_clock::now();
     std::vector<std::vector<int>> ids;
     for (const auto& text : texts) count += ids.emplace_back(tokenizer.encode(text)).size();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    for (const auto& row : ids) out += nlohmann::json(row).dump() + "\n";
+    for (const auto& row : ids) out += eng::json_text(nlohmann::json(row)) + "\n";
     eng::write_file(to, out);
     fmt::print("{} texts, {} tokens, {:.2f} M tokens/s on one core\n", texts.size(), count, double(count) / seconds / 1e6);
 }

@@ -3,10 +3,10 @@
 #include <filesystem>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/parallel_errors.h"
 #include "train/config.h"
 #include "train/data/image.h"
@@ -111,7 +111,7 @@ int parse_split(const json& split, const std::string& where) {
     ENG_CHECK(split.is_string(), "data", where, ": \"split\" should be a string, got ", split.type_name());
     for (int s = 0; s < 3; ++s)
         if (split == split_names[s]) return s;
-    eng::fail("data", where, ": \"split\" is ", split.dump(), ", want train | val | test");
+    eng::fail("data", where, ": \"split\" is ", eng::json_text(split), ", want train | val | test");
 }
 
 // Some sets write paths of their own machine; none of them may lead out of the folder.
@@ -128,9 +128,9 @@ Candidate parse_record(const json& r, std::string where, const Layout& layout, c
     using Int = std::numeric_limits<int>;
     const bool fits = id.is_number_unsigned() ? id.get<uint64_t>() <= uint64_t(Int::max())
                                               : id.get<int64_t>() >= Int::min();  // signed only when negative
-    ENG_CHECK(fits, "data", where, ": \"id\" is ", id.dump(), ", which 32 bits do not hold");
+    ENG_CHECK(fits, "data", where, ": \"id\" is ", eng::json_text(id), ", which 32 bits do not hold");
     ENG_CHECK(name.is_string(), "data", where, ": \"", layout.picture[0], "\" should be a string, got ", name.type_name());
-    ENG_CHECK(!climbs_out(name), "data", where, ": the picture's path ", name.dump(), " climbs out of the folder");
+    ENG_CHECK(!climbs_out(name), "data", where, ": the picture's path ", eng::json_text(name), " climbs out of the folder");
     Candidate c;
     c.record.id = id;
     c.record.name = name;
@@ -183,7 +183,7 @@ void add(Split& split, Record record, std::map<int, int>& labels, std::map<std::
 json parse_file(const std::string& file, const std::string& text) {
     json all;
     try {
-        all = json::parse(text);
+        all = eng::parse_json(text);
     } catch (const json::exception& e) {
         std::string reason = e.what();  // "[json.exception...] parse error at line 3, column 7: ..."
         reason = reason.substr(std::min(reason.size(), reason.find("] ") + 2));

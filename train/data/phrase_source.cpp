@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
 
 namespace scvd {
 namespace {
@@ -59,18 +60,22 @@ Deconstruction cut_windows(const std::string& text, int words) {
 
 std::map<std::string, Deconstruction> load_oracle(const std::string& root, const Deconstructor& person_of) {
     const auto folder = std::filesystem::path(root);
-    std::ifstream captions(folder / "data_captions.json"), regions(folder / "regions.jsonl");
-    ENG_CHECK(captions && regions, "oracle", "sd.source = oracle needs a synthetic set; ", root, " has no data_captions.json with a regions.jsonl");
-    const auto all = nlohmann::json::parse(captions);
+    std::ifstream regions(folder / "regions.jsonl");
+    ENG_CHECK(std::filesystem::exists(folder / "data_captions.json") && regions, "oracle", "sd.source = oracle needs a synthetic set; ", root, " has no data_captions.json with a regions.jsonl");
     std::map<std::string, Deconstruction> out;
-    std::size_t line = 0;
-    for (std::string text; std::getline(regions, text); ++line) {
-        ENG_CHECK(line < all.size(), "oracle", "regions.jsonl has more lines than data_captions.json has pictures");
-        const auto mentions = nlohmann::json::parse(text).at("captions");
-        const auto& said = all[line].at("captions");
-        for (std::size_t c = 0; c < said.size() && c < mentions.size(); ++c)
-            out.emplace(said[c].get<std::string>(), from_mentions(mentions[c], said[c], person_of));
-    }
+    std::string reading = "data_captions.json";
+    try {
+        const auto all = eng::parse_json(eng::read_file(folder / reading));
+        std::size_t line = 0;
+        for (std::string text; std::getline(regions, text); ++line) {
+            reading = "regions.jsonl line " + std::to_string(line + 1);
+            ENG_CHECK(line < all.size(), "oracle", "regions.jsonl has more lines than data_captions.json has pictures");
+            const auto mentions = eng::parse_json(text).at("captions");
+            const auto& said = all[line].at("captions");
+            for (std::size_t c = 0; c < said.size() && c < mentions.size(); ++c)
+                out.emplace(said[c].get<std::string>(), from_mentions(mentions[c], said[c], person_of));
+        }
+    } catch (const eng::Json::exception& e) { eng::fail("oracle", (folder / reading).string(), ": ", e.what()); }
     return out;
 }
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/parallel_errors.h"
 #include "engine/rng.h"
 #include "train/data/dataset.h"
@@ -52,12 +52,12 @@ std::vector<Row> rows_of_jsonl(const fs::path& file) {
     int number = 0;
     for (std::string line; std::getline(in, line);) {
         const std::string where = file.string() + " line " + std::to_string(++number);
-        const Json j = Json::parse(line, nullptr, false);
+        const Json j = eng::parse_json_or_discard(line);
         ENG_CHECK(j.is_object(), "data", where, " is not a JSON object");
         const auto text = [&](const char* key, bool needed) -> std::string {
             if (!j.contains(key)) return needed ? eng::fail("data", where, " has no \"", key, "\""), "" : "";
             ENG_CHECK(j[key].is_string() || j[key].is_number_integer(), "data", where, ": \"", key, "\" should be text, got ", j[key].type_name());
-            return j[key].is_string() ? j[key].get<std::string>() : j[key].dump();
+            return j[key].is_string() ? j[key].get<std::string>() : eng::json_text(j[key]);
         };
         rows.push_back({text("image", true), text("caption", true), text("person", true), text("split", false), where});
     }
@@ -173,7 +173,7 @@ RecordsReport import_records(const RecordsOptions& o) {
         fs::remove_all(half);
         fs::create_directories(half / "imgs");
         for (const auto& [from, name] : c.copies) fs::copy_file(from, half / "imgs" / name);
-        eng::write_file(half / "data_captions.json", c.records.dump(1) + "\n");
+        eng::write_file(half / "data_captions.json", eng::json_text(c.records, 1) + "\n");
         fs::rename(half, o.out);
     } catch (const fs::filesystem_error& e) {
         std::error_code ignored;

@@ -5,11 +5,11 @@
 #include <chrono>
 #include <exception>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 
 #include "engine/error.h"
+#include "engine/io/json.h"
 #include "train/data/image_write.h"
 #include "train/synth/write.h"
 
@@ -105,16 +105,15 @@ void on_threads(int threads, int n, Body body) {
 }
 
 std::string about(const SynthOptions& o) {
-    return nlohmann::ordered_json{{"made_by", "scvd synth"},
-                                  {"seed", o.seed},
-                                  {"identities", {o.train, o.val, o.test}},
-                                  {"images", {o.train_images, o.val_images, o.test_images}},
-                                  {"width", o.width},
-                                  {"height", o.height},
-                                  {"jpeg", {o.jpeg_low, o.jpeg_high}},
-                                  {"twin_share", o.twin_share}}
-               .dump(1) +
-           "\n";
+    const eng::OrderedJson j{{"made_by", "scvd synth"},
+                             {"seed", o.seed},
+                             {"identities", {o.train, o.val, o.test}},
+                             {"images", {o.train_images, o.val_images, o.test_images}},
+                             {"width", o.width},
+                             {"height", o.height},
+                             {"jpeg", {o.jpeg_low, o.jpeg_high}},
+                             {"twin_share", o.twin_share}};
+    return eng::json_text(j, 1) + "\n";
 }
 
 }  // namespace

@@ -5,10 +5,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "engine/error.h"
+#include "engine/io/json.h"
 
 namespace fs = std::filesystem;
 
@@ -68,14 +68,13 @@ std::string region_line(const std::string& img_path, const Figure& f, const View
         texts.push_back(std::move(mentions));
         absent.push_back(c.absent);
     }
-    return Json{{"img_path", img_path}, {"width", p.width},  {"height", p.height},
-                {"regions", regions},   {"captions", texts}, {"absent", absent}}
-               .dump() +
-           "\n";
+    const Json j{{"img_path", img_path}, {"width", p.width},  {"height", p.height},
+                 {"regions", regions},   {"captions", texts}, {"absent", absent}};
+    return eng::json_text(j) + "\n";
 }
 
 std::string caption_entry(int id, const std::string& img_path, const std::array<Caption, 2>& c, const char* split) {
-    return Json{{"id", id}, {"img_path", img_path}, {"captions", {c[0].text, c[1].text}}, {"split", split}}.dump();
+    return eng::json_text(Json{{"id", id}, {"img_path", img_path}, {"captions", {c[0].text, c[1].text}}, {"split", split}});
 }
 
 std::string identity_line(int id, const char* split, const Figure& f) {
@@ -83,7 +82,7 @@ std::string identity_line(int id, const char* split, const Figure& f) {
     for (int a = 0; a < attribute_count; ++a) attributes[attribute_name(a)] = attribute_text(f, Attribute(a));
     Json line{{"id", id}, {"split", split}, {"attributes", attributes}, {"twin", nullptr}, {"differs", nullptr}};
     if (f.twin >= 0) line["twin"] = f.twin, line["differs"] = attribute_name(f.differs);
-    return line.dump() + "\n";
+    return eng::json_text(line) + "\n";
 }
 
 namespace {

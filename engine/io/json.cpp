@@ -1,0 +1,12 @@
+#include "engine/io/json.h"
+
+namespace eng {
+
+Json parse_json(std::string_view text, const Json::parser_callback_t& watch) { return Json::parse(text, watch); }
+OrderedJson parse_ordered_json(std::string_view text) { return OrderedJson::parse(text); }
+Json parse_json_or_discard(std::string_view text) { return Json::parse(text, nullptr, false); }
+
+std::string json_text(const Json& j, int indent, Json::error_handler_t bad_utf8) { return j.dump(indent, ' ', false, bad_utf8); }
+std::string json_text(const OrderedJson& j, int indent, OrderedJson::error_handler_t bad_utf8) { return j.dump(indent, ' ', false, bad_utf8); }
+
+}  // namespace eng
