@@ -123,10 +123,11 @@ int main(int argc, char** argv) try {
     const Timed r = score(t, t.queries, t.images, model, arena);
     if (argc > 8) dump(argv[8], t, model, r);
     const double pairs = double(t.queries) * t.images;
-    fmt::print("{}\n", eng::json_text(nlohmann::json{{"engine", "scvd"}, {"preset", argv[1]}, {"dtype", argv[2]}, {"device", device}, {"queries", t.queries}, {"images", t.images}, {"prompts", kPrompts},
-                                      {"blocks", {t.text_block, t.image_block}}, {"threads", eng::num_threads()}, {"sides_s", r.sides}, {"scores_s", r.scores}, {"pairs_per_s", pairs / r.scores},
-                                      {"peak_GB", double(weights.peak() + arena.peak() + eng::cuda::scratch_peak()) / 1e9},
-                                      {pairs == kQueries * kGallery ? "all_pairs_s" : "all_pairs_s_extrapolated", kQueries * kGallery / pairs * r.scores}}));
+    const eng::Json row{{"engine", "scvd"}, {"preset", argv[1]}, {"dtype", argv[2]}, {"device", device}, {"queries", t.queries}, {"images", t.images}, {"prompts", kPrompts},
+                        {"blocks", {t.text_block, t.image_block}}, {"threads", eng::num_threads()}, {"sides_s", r.sides}, {"scores_s", r.scores}, {"pairs_per_s", pairs / r.scores},
+                        {"peak_GB", double(weights.peak() + arena.peak() + eng::cuda::scratch_peak()) / 1e9},
+                        {pairs == kQueries * kGallery ? "all_pairs_s" : "all_pairs_s_extrapolated", kQueries * kGallery / pairs * r.scores}};
+    fmt::print("{}\n", eng::json_text(row));
 } catch (const std::exception& e) {
     fmt::print(stderr, "bench_all_pairs: {}\n", e.what());
     return 1;

@@ -43,9 +43,10 @@ int main(int argc, char** argv) try {
     if (argc > 4) step.dump(argv[4]);
     if (steps < 1) return 0;
     const auto images = timed(steps, [&] { step.encode_images(); }), texts = timed(steps, [&] { step.encode_texts(); }), whole = timed(steps, [&] { step.run(); });
-    fmt::print("{}\n", eng::json_text(nlohmann::json{{"engine", "scvd"}, {"preset", argv[1]}, {"dtype", argv[2]}, {"batch", c.train.batch}, {"threads", eng::num_threads()}, {"steps", steps},
-                                      {"ms", {{"step", summary(whole)}, {"images", summary(images)}, {"texts", summary(texts)}}},
-                                      {"peak_MB", double(process_memory().peak) / 1e6}, {"step_arena_MB", double(step.step_peak_bytes()) / 1e6}}));
+    const eng::Json row{{"engine", "scvd"}, {"preset", argv[1]}, {"dtype", argv[2]}, {"batch", c.train.batch}, {"threads", eng::num_threads()}, {"steps", steps},
+                        {"ms", {{"step", summary(whole)}, {"images", summary(images)}, {"texts", summary(texts)}}},
+                        {"peak_MB", double(process_memory().peak) / 1e6}, {"step_arena_MB", double(step.step_peak_bytes()) / 1e6}};
+    fmt::print("{}\n", eng::json_text(row));
 } catch (const std::exception& e) {
     fmt::print(stderr, "bench_step: {}\n", e.what());
     return 1;

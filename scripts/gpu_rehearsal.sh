@@ -3,7 +3,7 @@
 # everything small. What is right here is what the scripts say and do; no time means anything and no result is kept. Exit 0: every
 # part passed, and every row of the kernels could be captured into a graph.
 #   cmake --build build --target gpu_rehearsal
-#   PYTHON=python with PyTorch, torchvision and safetensors  BUILD=build  scripts/gpu_rehearsal.sh [PART...]      three minutes
+#   PYTHON=python with PyTorch, torchvision and safetensors  BUILD=build  scripts/gpu_rehearsal.sh [PART...]      six minutes, ten on a slow machine
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath -m "${BUILD:-build}") python=$(command -v "${PYTHON:-python3}")

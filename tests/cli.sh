@@ -89,7 +89,9 @@ refuses "cannot open nowhere.txt" deconstruct "a man" --lexicon nowhere.txt
 echo '{"id": "a", "text": "\u00e9 \ud83d\ude00 a red hat"}' >lines.jsonl
 "$scvd" deconstruct --jsonl --explain --prompts <lines.jsonl >out 2>err || die "deconstruct --jsonl: $(cat err)"
 grep -q '"id":"a","person":"person","phrases":\["red hat"\]' out || die "deconstruct --jsonl said: $(cat out)"
-echo 'a red hat' | "$scvd" deconstruct --jsonl >out 2>err && die "text that is no JSON should have been refused"
+printf '{"text": "a man"}\na red hat\n' | "$scvd" deconstruct --jsonl >out 2>err && die "text that is no JSON should have been refused"
+grep -q 'line 2 is not JSON: parse error at column 1' err || die "deconstruct --jsonl said: $(cat err)"
+echo '["a red hat"]' | "$scvd" deconstruct --jsonl >out 2>err && die "a list should have been refused"
 grep -q 'line 1 is not an object with a "text"' err || die "deconstruct --jsonl said: $(cat err)"
 
 picture=$(ls set/imgs | head -n 1)

@@ -48,7 +48,7 @@ TEST(PhraseSource, OracleReadsTheSidecar) {
     TempFolder f;
     const nlohmann::json captions{{{"id", 0}, {"img_path", "a.jpg"}, {"split", "train"}, {"captions", {"A heavy lady in a red shirt.", "red shirt"}}}};
     eng::write_file(f.path / "data_captions.json", eng::json_text(captions));
-    const nlohmann::json line{{"captions", {{{{"begin", 2}, {"end", 12}, {"phrase", "heavy lady"}, {"class", "person"}},
+    const eng::Json line{{"captions", {{{{"begin", 2}, {"end", 12}, {"phrase", "heavy lady"}, {"class", "person"}},
                                              {{"begin", 18}, {"end", 27}, {"phrase", "crimson shirt"}, {"class", "upper"}}},
                                             {{{"begin", 0}, {"end", 9}, {"phrase", "scarlet shirt"}, {"class", "upper"}}}}}};
     eng::write_file(f.path / "regions.jsonl", eng::json_text(line) + "\n");
@@ -63,7 +63,13 @@ TEST(PhraseSource, OracleReadsTheSidecar) {
     EXPECT_EQ(phrases(oracle("red shirt")), Texts{"scarlet shirt"});
     EXPECT_NE(error_of([&] { oracle("A man."); }).find("\"A man.\""), std::string::npos);
     eng::write_file(f.path / "regions.jsonl", "{\"captions\": [");
-    EXPECT_NE(error_of([&] { PhraseSource{c}; }).find((f.path / "regions.jsonl line 1: ").string()), std::string::npos);
+    EXPECT_NE(error_of([&] { PhraseSource{c}; }).find((f.path / "regions.jsonl line 1: parse error").string()), std::string::npos);
+    auto unknown = line;
+    unknown["captions"][0][1]["class"] = "uper";
+    eng::write_file(f.path / "regions.jsonl", eng::json_text(unknown) + "\n");
+    EXPECT_NE(error_of([&] { PhraseSource{c}; }).find("regions.jsonl line 1: unknown class \"uper\""), std::string::npos);
+    eng::write_file(f.path / "data_captions.json", R"([{"captions": [7]}])");
+    EXPECT_NE(error_of([&] { PhraseSource{c}; }).find((f.path / "data_captions.json record 0: ").string()), std::string::npos);
     c.data.root = (f.path / "nowhere").string();
     EXPECT_NE(error_of([&] { PhraseSource{c}; }).find("nowhere"), std::string::npos);
 }

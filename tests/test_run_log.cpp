@@ -1,5 +1,4 @@
 // What a run says while it goes: JSON lines, memory, the progress line on a terminal and in a log file.
-#include "engine/io/json.h"
 #include "train/run_log.h"
 
 #include <fcntl.h>
@@ -15,6 +14,7 @@
 
 #include "engine/error.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 
 using namespace scvd;
 namespace fs = std::filesystem;

@@ -1,5 +1,4 @@
 // The tokenizer against the original Python one (tests/data/text/tokens.jsonl, written by scripts/golden_tokens.py).
-#include "engine/io/json.h"
 #include "model/tokenizer.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +8,7 @@
 #include <thread>
 
 #include "engine/error.h"
+#include "engine/io/json.h"
 #include "model/text_clean.h"
 #include "tests/errors.h"
 

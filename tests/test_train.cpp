@@ -114,6 +114,11 @@ TEST_F(Trained, SearchFindsExplainsAndWritesAPage) {
     EXPECT_EQ(drawn.width, 12 + int(1 + page.results[0].phrases.size()) * 140);
     o.query = "  ";
     EXPECT_EQ(error_of([&] { search(o); }), "search: the description is empty");
+    std::string damaged = eng::read_file(ix.out);
+    damaged.replace(damaged.find(R"("files":"[)"), 10, R"("files":"{)");
+    o.query = "a man", o.index = *folder / "damaged.index";
+    eng::write_file(o.index, damaged);
+    EXPECT_NE(error_of([&] { search(o); }).find(R"(damaged.index: the "files" in its metadata are damaged: parse error)"), std::string::npos);
 }
 
 TEST(Resume, IsBitExact) {
@@ -261,8 +266,20 @@ TEST(BadInput, CheckpointsThatDoNotFit) {
     run(c, f / "run");
     const std::string weights = f / "run/last.safetensors", bytes = eng::read_file(weights);
     EXPECT_NE(error_of([&] { run(c, f / "run"); }).find("already holds a run"), std::string::npos);
-    c.model.embed = 48;
+    std::string damaged = bytes;
+    damaged.replace(damaged.find(R"(\"best\":)"), 9, R"(\"bust\":)");
+    eng::write_file(f.path / "bust.safetensors", damaged);
     eng::Arena arena;
+    Scvd same(c.model, arena, 1);
+    load_weights(weights, same);
+    const std::string error = error_of([&] { load_weights(f / "bust.safetensors", same); });
+    EXPECT_NE(error.find("bust.safetensors: the \"state\" in its metadata is damaged: key 'best' not found"), std::string::npos) << error;
+    damaged = bytes;
+    damaged.replace(damaged.find(R"(\"optimizer_steps\":)"), 20, R"(\"optimizer_stops\":)");
+    eng::write_file(weights, damaged);
+    EXPECT_NE(error_of([&] { run(c, f / "run", 0, true); }).find("is damaged: it has no \"optimizer_steps\""), std::string::npos);
+    eng::write_file(weights, bytes);
+    c.model.embed = 48;
     Scvd other(c.model, arena, 1);
     EXPECT_NE(error_of([&] { load_weights(weights, other); }).find("this model wants"), std::string::npos);
     eng::write_file(f.path / "half.safetensors", bytes.substr(0, bytes.size() / 2));

@@ -51,9 +51,13 @@ const eng::TensorInfo& info_of(const eng::SafeTensors& file, const std::string& 
     return *info;
 }
 
-RunState parse_state(const std::string& text) {
-    const auto j = eng::parse_json(text);
-    return {j.at("step"), j.at("best"), j.at("best_epoch"), j.at("lambda"), j.at("seconds")};
+struct State { RunState run; std::int64_t optimizer_steps = -1; };  // -1: not saved
+
+State parse_state(const std::string& path, const std::string& text) {
+    try {
+        const auto j = eng::parse_json(text);
+        return {{j.at("step"), j.at("best"), j.at("best_epoch"), j.at("lambda"), j.at("seconds")}, j.value("optimizer_steps", std::int64_t(-1))};
+    } catch (const eng::Json::exception& e) { eng::fail("checkpoint", path, ": the \"state\" in its metadata is damaged: ", eng::reason(e)); }
 }
 
 }  // namespace
@@ -97,15 +101,17 @@ RunState resume_checkpoint(const std::string& path, Scvd& model, eng::AdamW& opt
     const auto flat = [&](const char* key, const eng::Tensor& t) { opt.fill(t, info_of(file, path, key, dims(model.params().grad), t.dtype()).data); };
     flat("optimizer.m", opt.m), flat("optimizer.v", opt.v);
     if (opt.ema.defined()) flat("optimizer.ema", opt.ema);
-    opt.steps = eng::parse_json(it->second).at("optimizer_steps");
-    return parse_state(it->second);
+    const State s = parse_state(path, it->second);
+    ENG_CHECK(s.optimizer_steps >= 0, "checkpoint", path, ": the \"state\" in its metadata is damaged: it has no \"optimizer_steps\"");
+    opt.steps = s.optimizer_steps;
+    return s.run;
 }
 
 Loaded load_weights(const std::string& path, Scvd& model, const ImportOptions& options) {
     const auto file = eng::TensorFile::open(path);
     const Import import(file, model.params(), model.config().grid(), options);
     Loaded loaded{{}, import.report(), true};
-    if (const auto it = file.metadata().find("state"); it != file.metadata().end()) loaded.foreign = false, loaded.state = parse_state(it->second);
+    if (const auto it = file.metadata().find("state"); it != file.metadata().end()) loaded.foreign = false, loaded.state = parse_state(path, it->second).run;
     const auto& missing = import.report().missing;
     ENG_CHECK(loaded.foreign || missing.empty(), "checkpoint", path, " has no \"", missing[0].parameter, "\", which this model needs");
     if (!missing.empty()) loaded.state.lambda = 1;  // the pair stage knows nothing yet

@@ -1,5 +1,4 @@
 // scvd deconstruct: what the Semantics Deconstructor makes of a description.
-#include "engine/io/json.h"
 #include "train/cli.h"
 
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 #include <optional>
 #include <sstream>
 
+#include "engine/io/json.h"
 #include "train/data/texts.h"
 
 namespace scvd {
@@ -90,6 +90,12 @@ private:
     }
 };
 
+eng::Json parse_line(const std::string& line, int number) {
+    try {
+        return eng::parse_json(line);
+    } catch (const eng::Json::exception& e) { eng::fail("deconstruct", "line ", number, " is not JSON: ", eng::reason(e, true)); }
+}
+
 // An id may be a string or a number; anything else is a mistake.
 std::string id_of(const nlohmann::json& j, int number) {
     if (!j.contains("id")) return "";
@@ -118,7 +124,7 @@ void add_deconstruct(CLI::App& app) {
         for (std::string line; std::getline(std::cin, line);) {
             ++number;
             if (line.empty()) continue;
-            const auto j = eng::parse_json_or_discard(line);
+            const auto j = parse_line(line, number);
             ENG_CHECK(j.is_object() && j.contains("text") && j["text"].is_string(), "deconstruct", "line ", number, " is not an object with a \"text\"");
             show.line(j["text"], id_of(j, number));
         }

@@ -16,7 +16,7 @@ constexpr double kWidth = 760, kPanel = 210, kLeft = 64, kRight = 24, kTop = 44,
 constexpr int kColours = 6;
 
 // Hues that keep apart under the common kinds of colour blindness; lighter on dark paper.
-const char* const kStyle = R"css(<style>
+const char* const kCurveStyle = R"css(<style>
 svg{--paper:#fff;--ink:#1c1c22;--soft:#6b6b76;--grid:#e6e6ec;
 --c0:#2f6db5;--c1:#d1495b;--c2:#2a8c5a;--c3:#b07a00;--c4:#7d4fb3;--c5:#0a8ea0}
 @media(prefers-color-scheme:dark){svg{--paper:#17171b;--ink:#ececf1;--soft:#a2a2ae;--grid:#2d2d35;
@@ -159,7 +159,7 @@ std::string line_chart_svg(const std::string& title, const std::string& x_label,
     const double bottom = first + count * kPanel + (count - 1) * kGap, height = bottom + kBottom;
     std::string svg = fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1:.0f}\" "
                                   "width=\"{0}\" height=\"{1:.0f}\" role=\"img\">\n<title>{2}</title>\n{3}",
-                                  kWidth, height, html_escape(title), kStyle);
+                                  kWidth, height, html_escape(title), kCurveStyle);
     svg += fmt::format("<rect width=\"100%\" height=\"100%\" fill=\"var(--paper)\"/>\n"
                        "<text class=\"title\" x=\"{}\" y=\"28\">{}</text>\n", kLeft, html_escape(title));
     for (std::size_t i = 0; i < panels.size(); ++i)

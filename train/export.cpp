@@ -12,10 +12,10 @@ namespace scvd {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using eng::OrderedJson;
 using Values = std::vector<float>;
 
-const Json mean = {0.48145466, 0.4578275, 0.40821073}, deviation = {0.26862954, 0.26130258, 0.27577711};
+const OrderedJson mean = {0.48145466, 0.4578275, 0.40821073}, deviation = {0.26862954, 0.26130258, 0.27577711};
 
 // The weights of one file and the model that they make.
 struct Opened {
@@ -100,32 +100,32 @@ void add_huggingface(std::vector<eng::TensorToWrite>& tensors, const Opened& o, 
     }
 }
 
-Json huggingface_config(const ModelConfig& m) {
+OrderedJson huggingface_config(const ModelConfig& m) {
     const auto side = [&](int dim, int layers, int heads) {
-        return Json{{"hidden_size", dim}, {"intermediate_size", 4 * dim}, {"num_hidden_layers", layers}, {"num_attention_heads", heads},
+        return OrderedJson{{"hidden_size", dim}, {"intermediate_size", 4 * dim}, {"num_hidden_layers", layers}, {"num_attention_heads", heads},
                     {"hidden_act", "quick_gelu"}, {"layer_norm_eps", 1e-5}, {"projection_dim", m.embed}};
     };
-    Json text = side(m.text.dim, m.text.layers, m.text.heads), vision = side(m.image.dim, m.image.layers, m.image.heads);
+    OrderedJson text = side(m.text.dim, m.text.layers, m.text.heads), vision = side(m.image.dim, m.image.layers, m.image.heads);
     text.update({{"model_type", "clip_text_model"}, {"vocab_size", m.text.vocab}, {"max_position_embeddings", m.text.context},
                  {"bos_token_id", Tokenizer::sot}, {"eos_token_id", Tokenizer::eot}, {"pad_token_id", Tokenizer::eot}});
     vision.update({{"model_type", "clip_vision_model"}, {"image_size", square_side(m.grid()) * m.image.patch}, {"patch_size", m.image.patch}, {"num_channels", 3}});
     return {{"architectures", {"CLIPModel"}}, {"model_type", "clip"}, {"projection_dim", m.embed}, {"torch_dtype", "float32"}, {"text_config", text}, {"vision_config", vision}};
 }
 
-void write_json(const fs::path& path, const Json& j) { eng::write_file(path, eng::json_text(j, 2) + "\n"); }
+void write_json(const fs::path& path, const OrderedJson& j) { eng::write_file(path, eng::json_text(j, 2) + "\n"); }
 
 void write_tokenizer(const fs::path& folder, const Tokenizer& tokenizer, int context) {
     const auto v = tokenizer.vocabulary();
-    Json::object_t ids;
+    OrderedJson::object_t ids;
     // Appended as to a vector: an ordered object looks through all 49,408 for each, and tokens differ.
-    for (std::size_t i = 0; i < v.tokens.size(); ++i) static_cast<Json::object_t::Container&>(ids).emplace_back(v.tokens[i], i);
-    eng::write_file(folder / "vocab.json", eng::json_text(Json(std::move(ids))) + "\n");
+    for (std::size_t i = 0; i < v.tokens.size(); ++i) static_cast<OrderedJson::object_t::Container&>(ids).emplace_back(v.tokens[i], i);
+    eng::write_file(folder / "vocab.json", eng::json_text(OrderedJson(std::move(ids))) + "\n");
     std::string merges = "#version: 0.2\n";
     for (const auto& [a, b] : v.merges) merges += a + " " + b + "\n";
     eng::write_file(folder / "merges.txt", merges);
-    const Json special{{"bos_token", "<|startoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}};
+    const OrderedJson special{{"bos_token", "<|startoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}};
     write_json(folder / "special_tokens_map.json", special);
-    Json config{{"tokenizer_class", "CLIPTokenizer"}, {"model_max_length", context}, {"do_lower_case", true}};
+    OrderedJson config{{"tokenizer_class", "CLIPTokenizer"}, {"model_max_length", context}, {"do_lower_case", true}};
     config.update(special);
     write_json(folder / "tokenizer_config.json", config);
 }
@@ -146,9 +146,9 @@ void export_huggingface(const Opened& o, const ExportOptions& options) {
 
 // ---- open_clip
 
-Json openclip_config(const ModelConfig& m) {
+OrderedJson openclip_config(const ModelConfig& m) {
     const bool square = m.image.height == m.image.width;
-    Json vision{{"image_size", square ? Json(m.image.height) : Json{m.image.height, m.image.width}}, {"width", m.image.dim}};
+    OrderedJson vision{{"image_size", square ? OrderedJson(m.image.height) : OrderedJson{m.image.height, m.image.width}}, {"width", m.image.dim}};
     if (m.image.encoder == "resnet") {
         ENG_CHECK(square && m.image.last_stride == 2, "export", "open_clip's ResNet has square pictures and stride 2 in its last stage; this model has ", m.image.height, "x", m.image.width,
                   " and stride ", m.image.last_stride);
@@ -156,7 +156,7 @@ Json openclip_config(const ModelConfig& m) {
     } else {
         vision.update({{"layers", m.image.layers}, {"head_width", m.image.dim / m.image.heads}, {"patch_size", m.image.patch}});
     }
-    const Json text{{"context_length", m.text.context}, {"vocab_size", m.text.vocab}, {"width", m.text.dim}, {"heads", m.text.heads}, {"layers", m.text.layers}};
+    const OrderedJson text{{"context_length", m.text.context}, {"vocab_size", m.text.vocab}, {"width", m.text.dim}, {"heads", m.text.heads}, {"layers", m.text.layers}};
     return {{"model_cfg", {{"embed_dim", m.embed}, {"quick_gelu", true}, {"vision_cfg", vision}, {"text_cfg", text}}},
             {"preprocess_cfg", {{"mean", mean}, {"std", deviation}, {"interpolation", "bilinear"}, {"resize_mode", "squash"}}}};
 }
@@ -166,7 +166,7 @@ void export_openclip(const Opened& o, const fs::path& folder) {
     for (const auto* p : o.encoders)
         tensors.push_back(lazy(p->name, {p->shape.dim.begin(), p->shape.dim.begin() + p->shape.rank}, [&o, p] { return o.read(*p); }));
     tensors.push_back(lazy("logit_scale", {}, [&o] { return Values{o.logit_scale}; }));
-    const Json config = openclip_config(o.config.model);
+    const OrderedJson config = openclip_config(o.config.model);
     write_json(folder / "open_clip_config.json", config);
     eng::write_safetensors(folder / "open_clip_model.safetensors", tensors, {{"format", "pt"}});
 }

@@ -13,7 +13,7 @@
 namespace scvd {
 namespace {
 
-constexpr int kBlock = 32;
+constexpr int kImagesAtOnce = 32;
 
 PictureRegions parse(const nlohmann::json& j) {
     PictureRegions r;
@@ -73,6 +73,8 @@ std::optional<std::vector<PictureRegions>> load_regions(const std::string& root,
         try {
             const auto j = eng::parse_json(line);
             if (const auto it = index.find(j.at("img_path").get<std::string>()); it != index.end()) all[it->second] = parse(j);
+        } catch (const eng::Json::exception& e) {
+            eng::fail("regions", path, " line ", number, ": ", eng::reason(e, true));
         } catch (const std::exception& e) { eng::fail("regions", path, " line ", number, ": ", e.what()); }
     }
     for (std::size_t i = 0; i < all.size(); ++i)
@@ -95,9 +97,9 @@ LocalisationTable localise_split(const Scvd& model, const Config& c, const Split
     eng::Recording off(nullptr);
     const Grid g = c.model.grid();
     LocalisationTable table;
-    for (int first = 0; first < int(split.images.size()); first += kBlock) {
+    for (int first = 0; first < int(split.images.size()); first += kImagesAtOnce) {
         eng::Arena arena;
-        const int n = std::min(kBlock, int(split.images.size()) - first);
+        const int n = std::min(kImagesAtOnce, int(split.images.size()) - first);
         const ImageSide images = model.interaction().image_side(
             model.encode_images(read_pictures(arena, pictures, first, n, c.model.image.height, c.model.image.width)));
         std::vector<TextItem> items;

@@ -24,7 +24,7 @@ namespace scvd {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int kPictures = 64;
+constexpr int kPicturesAtOnce = 64;
 
 // A trained model ready for use.
 struct Ready {
@@ -67,7 +67,9 @@ Index open_index(const std::string& path, eng::Arena& arena) {
         ENG_CHECK(it != ix.file.metadata().end(), "search", path, " is not an index written by `scvd index`: no \"", key, "\"");
         return it->second;
     };
-    ix.files = eng::parse_json(meta("files")).get<std::vector<std::string>>();
+    try {
+        ix.files = eng::parse_json(meta("files")).get<std::vector<std::string>>();
+    } catch (const eng::Json::exception& e) { eng::fail("search", path, ": the \"files\" in its metadata are damaged: ", eng::reason(e)); }
     ix.weights = meta("weights");
     const auto matrix = [&](const char* key) -> const eng::TensorInfo& {
         const auto& t = ix.file.at(key);
@@ -151,11 +153,11 @@ int build_index(const IndexOptions& o, World& world) {
     Pictures pictures(files, im.height, im.width, 0);
     std::vector<float> global, tokens;
     if (world.first()) global.reserve(std::size_t(n * d)), tokens.reserve(std::size_t(n * per_image * d));
-    for (std::int64_t round = 0; round < n; round += std::int64_t(kPictures) * world.size()) {
+    for (std::int64_t round = 0; round < n; round += std::int64_t(kPicturesAtOnce) * world.size()) {
         eng::Arena step;
         const auto block = [&](int rank) {
-            const std::int64_t first = std::min(n, round + rank * kPictures);
-            return std::pair{int(first), int(std::min<std::int64_t>(kPictures, n - first))};
+            const std::int64_t first = std::min(n, round + rank * kPicturesAtOnce);
+            return std::pair{int(first), int(std::min<std::int64_t>(kPicturesAtOnce, n - first))};
         };
         ImageFeatures own;
         if (const auto [first, count] = block(world.rank()); count > 0) own = m.model->encode_images(read_pictures(step, pictures, first, count, im.height, im.width));
@@ -197,8 +199,8 @@ SearchPage search(const SearchOptions& o) {
     const float lambda = o.lambda >= 0 ? o.lambda : float(m.state.lambda);
     const auto side_of = [&](const std::vector<int>& which) { return m.model->interaction().image_side(subset(ix, which, m.model->params().compute_dtype())); };
     std::vector<float> pair(global.size(), 0), fused(global.size(), 0);
-    for (std::size_t first = 0; first < listed.size(); first += kPictures) {
-        const std::vector<int> part(listed.begin() + first, listed.begin() + std::min(listed.size(), first + kPictures));
+    for (std::size_t first = 0; first < listed.size(); first += kPicturesAtOnce) {
+        const std::vector<int> part(listed.begin() + first, listed.begin() + std::min(listed.size(), first + kPicturesAtOnce));
         PairList pairs;
         for (int i = 0; i < int(part.size()); ++i) pairs.add(i, 0);
         const auto s = m.model->pair_scores(side_of(part), text, pairs);

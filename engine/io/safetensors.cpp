@@ -121,7 +121,7 @@ private:
             Json header = eng::parse_json({begin, end}, watch);
             ENG_CHECK(header.is_object(), "safetensors", file_, ": its header is not a JSON object");
             return header;
-        } catch (const Json::exception& e) { fail("safetensors", file_, ": its header is not valid JSON: ", e.what()); }
+        } catch (const Json::exception& e) { fail("safetensors", file_, ": its header is not valid JSON: ", reason(e)); }
     }
 
     std::vector<int64_t> integers(const std::string& name, const Json& entry, const char* key) const {
@@ -171,7 +171,7 @@ std::string header_text(const std::string& file, const std::vector<const TensorT
     try {
         text = json_text(header);
     } catch (const Json::exception& e) {
-        fail("safetensors", file, ": a name or the metadata is not valid UTF-8: ", e.what());
+        fail("safetensors", file, ": a name or the metadata is not valid UTF-8: ", reason(e));
     }
     while ((length_field + text.size()) % alignment != 0) text += ' ';
     return text;

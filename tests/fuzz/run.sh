@@ -12,9 +12,9 @@ mkdir -p $out
 flags=(-std=c++20 -O1 -g1 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 for t in "${targets[@]}"; do
     sources=(engine/io/*.cpp)
-    [ "$t" = image ] && sources=(engine/io/file.cpp engine/io/tensor_file.cpp engine/io/torch_file.cpp engine/io/safetensors.cpp engine/io/pickle.cpp engine/io/zip.cpp
+    [ "$t" = image ] && sources=(engine/io/file.cpp engine/io/json.cpp engine/io/tensor_file.cpp engine/io/torch_file.cpp engine/io/safetensors.cpp engine/io/pickle.cpp engine/io/zip.cpp
         train/data/image.cpp train/data/exif.cpp train/data/jpeg.cpp)
-    [ "$t" = records ] && sources=(engine/io/file.cpp engine/parallel_threads.cpp train/config.cpp model/config.cpp model/semantics/prompts.cpp
+    [ "$t" = records ] && sources=(engine/io/file.cpp engine/io/json.cpp engine/parallel_threads.cpp train/config.cpp model/config.cpp model/semantics/prompts.cpp
         train/data/{dataset,layout,records,image,exif,jpeg}.cpp)
     [ "$t" = text ] && sources=(model/{text_clean,html_entities,mojibake,badness,code_pages}.cpp)
     clang++ "${flags[@]}" "tests/fuzz/fuzz_$t.cpp" "${sources[@]}" -o "$out/fuzz_$t" -lz -ljpeg -lutf8proc

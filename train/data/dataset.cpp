@@ -185,9 +185,7 @@ json parse_file(const std::string& file, const std::string& text) {
     try {
         all = eng::parse_json(text);
     } catch (const json::exception& e) {
-        std::string reason = e.what();  // "[json.exception...] parse error at line 3, column 7: ..."
-        reason = reason.substr(std::min(reason.size(), reason.find("] ") + 2));
-        eng::fail("data", file, " is not JSON: ", text.empty() ? "the file is empty" : reason);
+        eng::fail("data", file, " is not JSON: ", text.empty() ? "the file is empty" : eng::reason(e));
     }
     ENG_CHECK(all.is_array(), "data", file, " should be a list of records, got ", all.type_name());
     ENG_CHECK(!all.empty(), "data", file, " is an empty list: no records");

@@ -16,26 +16,26 @@ Words words_of(const std::string& kind) {
 }
 
 // The sidecar's classes, where they are not told by their own name.
-Category category_of(const std::string& cls) {
+Category category_of(const std::string& cls, const std::string& where) {
     static const std::map<std::string, Category> known{
         {"person", Category::person}, {"upper", Category::garment_upper}, {"lower", Category::garment_lower}, {"full", Category::garment_full},
         {"footwear", Category::footwear}, {"headwear", Category::headwear}, {"hair", Category::hair}, {"accessory", Category::accessory},
         {"bag", Category::bag}, {"carried", Category::carried}};
     const auto at = known.find(cls);
-    ENG_CHECK(at != known.end(), "oracle", "unknown class \"", cls, "\"");
+    ENG_CHECK(at != known.end(), "oracle", where, ": unknown class \"", cls, "\"");
     return at->second;
 }
 
-// The nth caption of a line of regions.jsonl, whose text is `text`. Of the person only an attribute is a phrase.
-Deconstruction from_mentions(const nlohmann::json& mentions, const std::string& text, const Deconstructor& person_of) {
+// The nth caption of a line of regions.jsonl (`where`), whose text is `text`. Of the person only an attribute is a phrase.
+Deconstruction from_mentions(const eng::Json& mentions, const std::string& text, const Deconstructor& person_of, const std::string& where) {
     Deconstruction d = person_of(text);
     std::erase_if(d.phrases, [](const Phrase& p) { return p.category != Category::person; });
     d.absent.clear();
     for (const auto& m : mentions) {
-        const Category c = category_of(m.at("class"));
+        const Category c = category_of(m.at("class"), where);
         if (c == Category::person) continue;
         d.phrases.push_back({m.at("phrase"), c, m.at("begin"), m.at("end"), false});
-        ENG_CHECK(d.phrases.back().begin < d.phrases.back().end && d.phrases.back().end <= text.size(), "oracle", "a mention lies outside of its caption");
+        ENG_CHECK(d.phrases.back().begin < d.phrases.back().end && d.phrases.back().end <= text.size(), "oracle", where, ": a mention lies outside of its caption");
     }
     return d;
 }
@@ -60,22 +60,24 @@ Deconstruction cut_windows(const std::string& text, int words) {
 
 std::map<std::string, Deconstruction> load_oracle(const std::string& root, const Deconstructor& person_of) {
     const auto folder = std::filesystem::path(root);
-    std::ifstream regions(folder / "regions.jsonl");
-    ENG_CHECK(std::filesystem::exists(folder / "data_captions.json") && regions, "oracle", "sd.source = oracle needs a synthetic set; ", root, " has no data_captions.json with a regions.jsonl");
+    const std::string captions_file = (folder / "data_captions.json").string(), regions_file = (folder / "regions.jsonl").string();
+    std::ifstream regions(regions_file);
+    ENG_CHECK(std::filesystem::exists(captions_file) && regions, "oracle", "sd.source = oracle needs a synthetic set; ", root, " has no data_captions.json with a regions.jsonl");
     std::map<std::string, Deconstruction> out;
-    std::string reading = "data_captions.json";
+    std::string reading = captions_file;
     try {
-        const auto all = eng::parse_json(eng::read_file(folder / reading));
+        const auto all = eng::parse_json(eng::read_file(captions_file));
         std::size_t line = 0;
         for (std::string text; std::getline(regions, text); ++line) {
-            reading = "regions.jsonl line " + std::to_string(line + 1);
-            ENG_CHECK(line < all.size(), "oracle", "regions.jsonl has more lines than data_captions.json has pictures");
+            const std::string where = regions_file + " line " + std::to_string(line + 1);
+            ENG_CHECK(line < all.size(), "oracle", regions_file, " has more lines than data_captions.json has pictures");
+            reading = captions_file + " record " + std::to_string(line);
+            const auto said = all.at(line).at("captions").get<std::vector<std::string>>();
+            reading = where;
             const auto mentions = eng::parse_json(text).at("captions");
-            const auto& said = all[line].at("captions");
-            for (std::size_t c = 0; c < said.size() && c < mentions.size(); ++c)
-                out.emplace(said[c].get<std::string>(), from_mentions(mentions[c], said[c], person_of));
+            for (std::size_t c = 0; c < said.size() && c < mentions.size(); ++c) out.emplace(said[c], from_mentions(mentions[c], said[c], person_of, where));
         }
-    } catch (const eng::Json::exception& e) { eng::fail("oracle", (folder / reading).string(), ": ", e.what()); }
+    } catch (const eng::Json::exception& e) { eng::fail("oracle", reading, ": ", eng::reason(e, reading != captions_file)); }
     return out;
 }
 

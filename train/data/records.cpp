@@ -17,7 +17,6 @@ namespace scvd {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
 struct Row {
     std::string image, caption, person, split, where;
@@ -52,7 +51,7 @@ std::vector<Row> rows_of_jsonl(const fs::path& file) {
     int number = 0;
     for (std::string line; std::getline(in, line);) {
         const std::string where = file.string() + " line " + std::to_string(++number);
-        const Json j = eng::parse_json_or_discard(line);
+        const eng::Json j = eng::parse_json_or_discard(line);
         ENG_CHECK(j.is_object(), "data", where, " is not a JSON object");
         const auto text = [&](const char* key, bool needed) -> std::string {
             if (!j.contains(key)) return needed ? eng::fail("data", where, " has no \"", key, "\""), "" : "";
@@ -94,7 +93,7 @@ std::map<std::string, std::string> draw_splits(const std::vector<Row>& rows, con
 
 // One record a picture, with all of its captions.
 struct Collected {
-    Json records = Json::array();
+    eng::Json records = eng::Json::array();
     std::vector<std::pair<fs::path, std::string>> copies;  // from, name in imgs/
     RecordsReport report;
 };
@@ -116,9 +115,9 @@ Collected collect(const std::vector<Row>& rows, const fs::path& images, const Re
             const fs::path from = images / r.image;
             const std::string name = std::to_string(at->second) + from.extension().string();
             c.copies.push_back({from, name});
-            c.records.push_back({{"id", person}, {"img_path", name}, {"captions", Json::array()}, {"split", split}});
+            c.records.push_back({{"id", person}, {"img_path", name}, {"captions", eng::Json::array()}, {"split", split}});
         }
-        Json& record = c.records[std::size_t(at->second)];
+        eng::Json& record = c.records[std::size_t(at->second)];
         ENG_CHECK(record["id"] == person, "data", r.where, ": picture ", r.image, " shows two persons");
         record["captions"].push_back(r.caption);
         ++c.report.captions;
