@@ -2,12 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <thread>
 
 #include "engine/comm/buckets.h"
 #include "engine/comm/threads.h"
-#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/parallel.h"
 #include "engine/transfer.h"
@@ -211,14 +209,6 @@ TEST(Loader, SplitsEveryEpochExactly) {
     const auto one = stream(1);
     for (const int size : {2, 3, 5, 12}) EXPECT_EQ(stream(size), one) << size << " ranks";
     EXPECT_NE(error_of([&] { Loader(c, d.train, pictures, items, 0, Rank{0, 13}); }).find("batches of 12 pairs (train.batch = 13) cannot be shared by 13 ranks"), std::string::npos);
-}
-
-std::vector<double> losses(const std::string& run) {
-    std::vector<double> v;
-    std::ifstream in(run + "/metrics.jsonl");
-    for (std::string line; std::getline(in, line);)
-        if (const auto j = eng::parse_json(line); j.contains("loss")) v.push_back(j["loss"]);
-    return v;
 }
 
 class Runs : public testing::Test {

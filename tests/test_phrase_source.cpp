@@ -49,8 +49,8 @@ TEST(PhraseSource, OracleReadsTheSidecar) {
     const nlohmann::json captions{{{"id", 0}, {"img_path", "a.jpg"}, {"split", "train"}, {"captions", {"A heavy lady in a red shirt.", "red shirt"}}}};
     eng::write_file(f.path / "data_captions.json", eng::json_text(captions));
     const eng::Json line{{"captions", {{{{"begin", 2}, {"end", 12}, {"phrase", "heavy lady"}, {"class", "person"}},
-                                             {{"begin", 18}, {"end", 27}, {"phrase", "crimson shirt"}, {"class", "upper"}}},
-                                            {{{"begin", 0}, {"end", 9}, {"phrase", "scarlet shirt"}, {"class", "upper"}}}}}};
+                                       {{"begin", 18}, {"end", 27}, {"phrase", "crimson shirt"}, {"class", "upper"}}},
+                                      {{{"begin", 0}, {"end", 9}, {"phrase", "scarlet shirt"}, {"class", "upper"}}}}}};
     eng::write_file(f.path / "regions.jsonl", eng::json_text(line) + "\n");
     Config c = config("oracle");
     c.data.root = f.path.string();

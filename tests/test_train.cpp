@@ -5,9 +5,7 @@
 
 #include <cmath>
 #include <csignal>
-#include <fstream>
 
-#include "engine/io/json.h"
 #include "engine/parallel.h"
 #include "engine/transfer.h"
 #include "tests/errors.h"
@@ -28,13 +26,6 @@ namespace {
 
 using eng::test::error_of;
 
-std::vector<double> losses(const std::string& run) {
-    std::vector<double> v;
-    std::ifstream in(run + "/metrics.jsonl");
-    for (std::string line; std::getline(in, line);)
-        if (const auto j = eng::parse_json(line); j.contains("loss")) v.push_back(j["loss"]);
-    return v;
-}
 void run(const Config& c, const std::string& out, std::int64_t stop_after = 0, bool resume = false) {
     testing::internal::CaptureStdout();
     TrainOptions o;

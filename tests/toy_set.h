@@ -1,6 +1,7 @@
 #pragma once
 // A data set of coloured people made on the spot: identity = (top colour, bottom colour), said in the caption.
 #include <filesystem>
+#include <fstream>
 #include <unistd.h>
 
 #include "engine/io/file.h"
@@ -71,6 +72,15 @@ inline Config toy_config(const std::string& root) {
     c.train.epochs = 4, c.train.batch = 16, c.train.eval_every = 0, c.train.log_every = 1;
     c.train.lr = c.train.head_lr = 3e-3f;
     return c;
+}
+
+// The loss of each update that a run logged.
+inline std::vector<double> losses(const std::string& run) {
+    std::vector<double> v;
+    std::ifstream in(run + "/metrics.jsonl");
+    for (std::string line; std::getline(in, line);)
+        if (const auto j = eng::parse_json(line); j.contains("loss")) v.push_back(j["loss"]);
+    return v;
 }
 
 }  // namespace scvd::test

@@ -69,13 +69,12 @@ std::map<std::string, Deconstruction> load_oracle(const std::string& root, const
         const auto all = eng::parse_json(eng::read_file(captions_file));
         std::size_t line = 0;
         for (std::string text; std::getline(regions, text); ++line) {
-            const std::string where = regions_file + " line " + std::to_string(line + 1);
             ENG_CHECK(line < all.size(), "oracle", regions_file, " has more lines than data_captions.json has pictures");
             reading = captions_file + " record " + std::to_string(line);
             const auto said = all.at(line).at("captions").get<std::vector<std::string>>();
-            reading = where;
+            reading = regions_file + " line " + std::to_string(line + 1);
             const auto mentions = eng::parse_json(text).at("captions");
-            for (std::size_t c = 0; c < said.size() && c < mentions.size(); ++c) out.emplace(said[c], from_mentions(mentions[c], said[c], person_of, where));
+            for (std::size_t c = 0; c < said.size() && c < mentions.size(); ++c) out.emplace(said[c], from_mentions(mentions[c], said[c], person_of, reading));
         }
     } catch (const eng::Json::exception& e) { eng::fail("oracle", reading, ": ", eng::reason(e, reading != captions_file)); }
     return out;
