@@ -1,6 +1,7 @@
 #pragma once
 // gemm_hopper.cu's shared memory, its units of work, and the thread that copies: what lies where, without the arithmetic.
 #include "ops/cuda/gemm_plan.h"
+#include "ops/cuda/ring.h"
 #include "ops/cuda/tma.h"
 #include "ops/cuda/wgmma.h"
 
@@ -53,15 +54,6 @@ template <int Peers, bool TA> struct Units {
     }
     PTX_INLINE int begin() const { return int(blockIdx.x) / Peers; }
     PTX_INLINE int stride() const { return int(gridDim.x) / Peers; }
-};
-
-// How far somebody is in the ring. Counted on, not divided out of a number of steps: that is a dozen instructions a step.
-template <int Stages> struct RingAt {
-    int stage = 0;
-    unsigned round = 0;  // odd or even
-    PTX_INLINE void next() {
-        if (++stage == Stages) stage = 0, round ^= 1;
-    }
 };
 
 template <int N, int Peers, bool TA, bool TB>

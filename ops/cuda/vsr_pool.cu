@@ -8,18 +8,21 @@
 //              1 and 2 have a pair each and walk its rows in tiles of 64, in step, so that both use what was copied.
 // Tiling       512 columns of F for 64 rows are 256 registers a thread: too many. So a tile goes over the hidden layer twice, once
 //              for each half of the columns, and computes it twice: A is but 64 deep, that costs 13 % more products.
-//                 8 stages   q [2 x 64, 64], k [8, 64] of a head        S, then A as operand fragments in registers
+//                 4 stages   q [2 x 64, 64], k [8, 64] of two heads     S, then A as operand fragments in registers
 //                 2 stages   V [64, 256] of the halves 1 and 0          r; the second stays: it is where F's half 0 starts
 //                 h stages   U [64, 64] and W2 [256, 64]                64 hidden units: A U -> QuickGELU in registers -> W2
 //                 1 + h      V of half 1, then U and W2 again           F's half 1
 //              A stage is 40 KB, there are three; F's half 0 waits in shared memory as bf16, as LN6's input is elsewhere.
 // Traffic      2.5 MB of L2 per 128 rows against 1.0 GFLOP: half of what a 128 x 256 tile of a plain product needs per FLOP. Per pair
 //              (192 rows, hidden 2048) 522 MFLOP and 200 KB of q; everything else is the text's and the weights'.
-// Overlap      one warpgroup's softmax, QuickGELU (one MUFU an element) and norms run beside the other's wgmma.
+// Overlap      of the feed-forward the warpgroups take turns: a turn multiplies 64 hidden units by W2 and makes A U of the next 64, and
+//              meanwhile the other takes powers (QuickGELU: one MUFU an element, 0.4 of the time that a turn's products take).
+//                 group 1   U0   powers 0 | W2 0, U1 | powers 1 | W2 1, U2 | powers 2 | ...
+//                 group 2   U0   powers 0            | W2 0, U1 | powers 1 | W2 1, U2 | ...
 // Numerics     products exact, sums f32; A, hidden layer and half of F are rounded to bf16, QuickGELU's tanh is within 2^-11.
 // Determinism  one owner per result; maxima do not depend on order.
 // Limits       d = 512, 8 heads of 64, 8 slots, hidden a multiple of 64 that fits beside the rest in shared memory (4,800); sm_90a.
-// Idea         A as the register operand of the next product is FlashAttention-3's (Shah et al., 2024).
+// Idea         A as the register operand of the next product and taking turns are FlashAttention-3's (Shah et al., 2024).
 #include "ops/cuda/chip.h"
 #include "ops/cuda/gemm.h"
 #include "ops/cuda/vsr_pool.h"
@@ -27,22 +30,38 @@
 namespace eng::cuda {
 namespace {
 
+constexpr unsigned kMaxima = 1, kTurn = 3;  // named barriers, one a warpgroup
+
 // What a thread holds: rows lane / 4 and that + 8 of its warp's 16, of each eight columns 2 (lane % 4) and that + 1.
 struct Consumer {
     Smem* s;
     const VsrPoolArgs& a;
-    int group, warp, lane, it;
+    int group, warp, lane;
+    RingAt<kStages> at;
     unsigned p[4][4];       // A, as fragments of four products
     float r[2];             // of LN5, for the two rows
     float mean[2], m2[2];   // of F's half 0: mean, sum of squares about it
 
-    PTX_INLINE const Stage& arrived() {
-        mbar_wait(&s->full[it % kStages], it / kStages % 2);
-        return s->stage[it % kStages];
+    PTX_INLINE const Stage& arrived() const { return arrived(at); }
+    PTX_INLINE const Stage& arrived(RingAt<kStages> at) const {
+        mbar_wait(&s->full[at.stage], at.round);
+        return s->stage[at.stage];
+    }
+    PTX_INLINE const Stage& after() const {  // the one behind it
+        RingAt<kStages> next = at;
+        next.next();
+        return arrived(next);
     }
     PTX_INLINE void release() {
-        if (lane == 0) mbar_arrive(&s->empty[it % kStages]);
-        ++it;
+        if (lane == 0) mbar_arrive(&s->empty[at.stage]);
+        at.next();
+    }
+    // Products of the two warpgroups take turns, of which each but the first begins when the other warpgroup has passed it on.
+    PTX_INLINE void take_turn(bool first) const {
+        if (group > 0 || !first) named_barrier_sync(kTurn + group, 256);
+    }
+    PTX_INLINE void pass_turn(bool last) const {
+        if (group == 0 || !last) named_barrier_arrive(kTurn + (group ^ 1), 256);
     }
     PTX_INLINE int column(int j) const { return 8 * j + lane % 4 * 2; }
 };
@@ -57,21 +76,26 @@ PTX_INLINE unsigned softmax_pair(float x0, float x1, int slot, int taken, float 
     return pack_bf16(__fdividef(e0, sum), __fdividef(e1, sum));
 }
 
-// Scores of the eight heads, then A. Column (h, slot) of A is 8 h + slot: two heads are one fragment.
+// Scores of the eight heads, then A, whose softmaxes wait for shuffles together. Column (h, slot) of A is 8 h + slot: two heads are one fragment.
 PTX_INLINE void look(Consumer& t, int taken) {
+    float x[kHeads][4];
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
+    for (int h = 0; h < kHeads; h += 2) {
         const Stage& st = t.arrived();
-        float x[4];
         wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < 4; ++k) wgmma_bf16<8, Major::k, Major::k>(x, wgmma_desc(st.big + t.group * kBox, 16, k * 32), wgmma_desc(st.small, 16, k * 32), k > 0);
+        for (int k = 0; k < 4; ++k)
+#pragma unroll
+            for (int i = 0; i < 2; ++i)
+                wgmma_bf16<8, Major::k, Major::k>(x[h + i], wgmma_desc(st.big + (2 * i + t.group) * kBox, 16, k * 32), wgmma_desc(st.small + i * kSlots * 64, 16, k * 32), k > 0);
         wgmma_commit();
         wgmma_wait<0>();
         t.release();
-#pragma unroll
-        for (int i = 0; i < 2; ++i) t.p[h / 2][h % 2 * 2 + i] = softmax_pair(x[2 * i], x[2 * i + 1], t.lane % 4 * 2, taken, t.a.scale * kLog2e);
     }
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) t.p[h / 2][h % 2 * 2 + i] = softmax_pair(x[h][2 * i], x[h][2 * i + 1], t.lane % 4 * 2, taken, t.a.scale * kLog2e);
 }
 
 // acc = A V of one half of the columns.
@@ -105,16 +129,22 @@ PTX_INLINE void start(const Consumer& t, float (&acc)[kHalf / 2], int half) {
 // x sigmoid(1.702 x), by 2 sigmoid(z) = 1 + tanh(z / 2)
 PTX_INLINE float quick_gelu_fast(float x) { return x * (0.5f + 0.5f * tanh_approx(0.851f * x)); }
 
-// acc += QuickGELU(r (A U) + c) W2^T, 64 hidden units at a time.
-PTX_INLINE void feed_forward(Consumer& t, float (&acc)[kHalf / 2], int chunks) {
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-        const Stage& st = t.arrived();
-        float x[32];
-        wgmma_fence();
+// x = A U, the products of 64 hidden units.
+PTX_INLINE void look_up(const Consumer& t, float (&x)[32], const Stage& st) {
 #pragma unroll
-        for (int k = 0; k < 4; ++k) wgmma_bf16<64, Major::mn>(x, t.p[k], wgmma_desc(st.small, 16, k * 2048), k > 0);
-        wgmma_commit();
-        wgmma_wait<0>();
+    for (int k = 0; k < 4; ++k) wgmma_bf16<64, Major::mn>(x, t.p[k], wgmma_desc(st.small, 16, k * 2048), k > 0);
+}
+
+// acc += QuickGELU(r (A U) + c) W2^T, 64 hidden units at a time. The next units' A U goes with these units' product with W2, so that a
+// warpgroup either multiplies or takes powers.
+PTX_INLINE void feed_forward(Consumer& t, float (&acc)[kHalf / 2], int chunks) {
+    float x[32];
+    const Stage& first = t.arrived();
+    wgmma_fence();
+    look_up(t, x, first);
+    wgmma_commit();
+    wgmma_wait<0>();
+    for (int chunk = 0; chunk < chunks; ++chunk) {
         unsigned h[4][4];
 #pragma unroll
         for (int j = 0; j < 8; ++j) {
@@ -123,10 +153,15 @@ PTX_INLINE void feed_forward(Consumer& t, float (&acc)[kHalf / 2], int chunks) {
             for (int i = 0; i < 2; ++i)
                 h[j / 2][j % 2 * 2 + i] = pack_bf16(quick_gelu_fast(x[4 * j + 2 * i] * t.r[i] + c.x), quick_gelu_fast(x[4 * j + 2 * i + 1] * t.r[i] + c.y));
         }
+        const bool last = chunk + 1 == chunks;
+        const Stage &st = t.s->stage[t.at.stage], &next = last ? st : t.after();  // behind the last come no units: the last again
+        t.take_turn(chunk == 0);
         wgmma_fence();
 #pragma unroll
         for (int k = 0; k < 4; ++k) wgmma_bf16<kHalf, Major::k>(acc, h[k], wgmma_desc(st.big, 16, k * 32), true);
+        look_up(t, x, next);
         wgmma_commit();
+        t.pass_turn(last);
         wgmma_wait<0>();
         t.release();
     }
@@ -145,20 +180,35 @@ PTX_INLINE void moments(const float (&acc)[kHalf / 2], float (&mean)[2], float (
     for (int i = 0; i < 2; ++i) m2[i] = quad_sum(m2[i]);
 }
 
-// The warp's maxima of eight columns of LN6(F): y[2 i + e] is row i, column e of this thread's.
-PTX_INLINE void pool(const Consumer& t, const float (&y)[4], int col, const float (&mean)[2], const float (&rstd)[2], const bool (&inside)[2]) {
-    const float2 gamma = two(t.s->gamma6, col), beta = two(t.s->beta6, col);
-    float2 top = make_float2(-INFINITY, -INFINITY);
+PTX_INLINE float2 max_nan2(float2 a, float2 b) { return make_float2(max_nan(a.x, b.x), max_nan(a.y, b.y)); }
+
+// The warp's maxima of 64 columns of LN6(F) from `col` on; f(j, i): what this thread has of F in row i of columns column(j), column(j) + 1.
+// Eight lanes share a column's rows. They halve the columns and the rows each has maxima of, until two columns of all 16 rows are left: a
+// third of the shuffles that each column's own maximum would take, and one visit of shared memory instead of eight.
+template <typename Rows>
+PTX_INLINE void pool(const Consumer& t, int col, const float (&mean)[2], const float (&rstd)[2], const bool (&inside)[2], Rows&& f) {
+    float2 top[8];
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
-        if (inside[i]) {
-            top.x = max_nan(top.x, (y[2 * i] - mean[i]) * rstd[i] * gamma.x + beta.x);
-            top.y = max_nan(top.y, (y[2 * i + 1] - mean[i]) * rstd[i] * gamma.y + beta.y);
+    for (int j = 0; j < 8; ++j) {
+        const float2 gamma = two(t.s->gamma6, col + t.column(j)), beta = two(t.s->beta6, col + t.column(j));
+        top[j] = make_float2(-INFINITY, -INFINITY);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            const float2 y = f(j, i), z = make_float2((y.x - mean[i]) * rstd[i] * gamma.x + beta.x, (y.y - mean[i]) * rstd[i] * gamma.y + beta.y);
+            top[j] = max_nan2(top[j], inside[i] ? z : make_float2(-INFINITY, -INFINITY));
         }
+    }
 #pragma unroll
-    for (int d = 4; d < 32; d *= 2) top.x = max_nan(top.x, __shfl_xor_sync(kAllLanes, top.x, d)), top.y = max_nan(top.y, __shfl_xor_sync(kAllLanes, top.y, d));
-    float* best = &t.s->best[t.group * 4 + t.warp][col];
-    if (t.lane < 4) best[0] = max_nan(best[0], top.x), best[1] = max_nan(best[1], top.y);
+    for (int n = 4; n > 0; n /= 2) {
+        const bool upper = t.lane & 4 * n;
+#pragma unroll
+        for (int j = 0; j < n; ++j) {
+            const float2 own = upper ? top[j + n] : top[j], other = upper ? top[j] : top[j + n];
+            top[j] = max_nan2(own, make_float2(__shfl_xor_sync(kAllLanes, other.x, 4 * n), __shfl_xor_sync(kAllLanes, other.y, 4 * n)));
+        }
+    }
+    float2* best = reinterpret_cast<float2*>(&t.s->best[t.group * 4 + t.warp][col + t.column(t.lane / 4)]);
+    *best = max_nan2(*best, top[0]);
 }
 
 // A tile of 64 rows; `rows` of the image are left from its first on.
@@ -190,17 +240,14 @@ PTX_INLINE void consume_tile(Consumer& t, int taken, int rows, int chunks) {
         inside[i] = t.warp * 16 + t.lane / 4 + 8 * i < rows;
     }
 #pragma unroll
-    for (int j = 0; j < kHalf / 8; ++j) {
-        const float high[4] = {acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]};
-        pool(t, high, kHalf + t.column(j), mean, rstd, inside);
-        const float2 u = unpack_bf16(stash[2 * j][threadIdx.x % 128]), v = unpack_bf16(stash[2 * j + 1][threadIdx.x % 128]);
-        const float low[4] = {u.x, u.y, v.x, v.y};
-        pool(t, low, t.column(j), mean, rstd, inside);
+    for (int at = 0; at < kHalf / 8; at += 8) {
+        pool(t, kHalf + 8 * at, mean, rstd, inside, [&](int j, int i) { return make_float2(acc[4 * (at + j) + 2 * i], acc[4 * (at + j) + 2 * i + 1]); });
+        pool(t, 8 * at, mean, rstd, inside, [&](int j, int i) { return unpack_bf16(stash[2 * (at + j) + i][threadIdx.x % 128]); });
     }
 }
 
 PTX_INLINE void consume(Smem* s, const VsrPoolArgs& a, int units) {
-    Consumer t{s, a, int(threadIdx.x) / 128 - 1, int(threadIdx.x) / 32 % 4, int(threadIdx.x) % 32, 0, {}, {}, {}, {}};
+    Consumer t{s, a, int(threadIdx.x) / 128 - 1, int(threadIdx.x) / 32 % 4, int(threadIdx.x) % 32, {}, {}, {}, {}, {}};
     const int chunks = int(a.u.cols) / 64;
     for (int n = blockIdx.x; n < units; n += gridDim.x) {
         const Unit u = unit_at(a, n);
@@ -208,13 +255,13 @@ PTX_INLINE void consume(Smem* s, const VsrPoolArgs& a, int units) {
         for (int c = t.lane; c < kC; c += 32) s->best[t.group * 4 + t.warp][c] = -INFINITY;
         __syncwarp();  // the warp's row is there
         for (int tile = 0; tile < u.tiles; ++tile) consume_tile(t, u.prompts, own.len - tile * 64, chunks);
-        named_barrier_sync(1 + t.group, 128);  // the four warps have their maxima
+        named_barrier_sync(kMaxima + t.group, 128);  // the four warps have their maxima
         const int col = int(threadIdx.x) % 128 * 4;
         Vec<float, 4> top = *reinterpret_cast<const Vec<float, 4>*>(&s->best[t.group * 4][col]);
         for (int w = 1; w < 4; ++w)
             for (int i = 0; i < 4; ++i) top[i] = max_nan(top[i], s->best[t.group * 4 + w][col + i]);
         if (own.pair >= 0) emit<4>(a.t, std::int64_t(own.pair) * kC + col, top);
-        named_barrier_sync(1 + t.group, 128);  // they are read: the next unit may begin
+        named_barrier_sync(kMaxima + t.group, 128);  // they are read: the next unit may begin
     }
 }
 

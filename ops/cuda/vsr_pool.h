@@ -1,6 +1,7 @@
 #pragma once
 // vsr_pool.cu's shared memory, its units of work, and the thread that copies: what lies where, without the arithmetic.
 #include "ops/cuda/kernel.h"
+#include "ops/cuda/ring.h"
 #include "ops/cuda/tma.h"
 #include "ops/cuda/wgmma.h"
 
@@ -38,20 +39,22 @@ PTX_INLINE Unit unit_at(const VsrPoolArgs& a, int n) {
 struct Producer {
     Smem* s;
     const Maps& m;
-    int it = 0;  // stages so far
+    RingAt<kStages> at{};
     PTX_INLINE Stage& next(unsigned bytes, std::uint64_t*& full) {
-        const int i = it % kStages;
-        mbar_wait(&s->empty[i], (it / kStages + 1) % 2);  // passes at once in the first round
-        full = &s->full[i], ++it;
+        Stage& st = s->stage[at.stage];
+        mbar_wait(&s->empty[at.stage], at.round ^ 1);  // passes at once in the first round
+        full = &s->full[at.stage], at.next();
         mbar_arrive_expect_tx(full, bytes);
-        return s->stage[i];
+        return st;
     }
-    PTX_INLINE void look(const Unit& u, int row0, int row1, int h) {
+    PTX_INLINE void look(const Unit& u, int row0, int row1, int head) {
         std::uint64_t* full;
-        Stage& st = next(kPairs * kBox * 2 + kSlots * 64 * 2, full);
-        tma_load_2d(st.big, m.q, full, h * 64, row0);
-        tma_load_2d(st.big + kBox, m.q, full, h * 64, row1);
-        tma_load_2d(st.small, m.k, full, h * 64, (u.text * kHeads + h) * kSlots);
+        Stage& st = next(2 * (kPairs * kBox * 2 + kSlots * 64 * 2), full);
+        for (int i = 0, h = head; i < 2; ++i, ++h) {
+            tma_load_2d(st.big + 2 * i * kBox, m.q, full, h * 64, row0);
+            tma_load_2d(st.big + (2 * i + 1) * kBox, m.q, full, h * 64, row1);
+            tma_load_2d(st.small + i * kSlots * 64, m.k, full, h * 64, (u.text * kHeads + h) * kSlots);
+        }
     }
     PTX_INLINE void values(const Unit& u, int half) {
         std::uint64_t* full;
@@ -75,7 +78,7 @@ PTX_INLINE void produce(Smem* s, const Maps& m, const VsrPoolArgs& a, int units)
         const Unit u = unit_at(a, n);
         const int first0 = place(a, n, 0).begin, first1 = place(a, n, 1).begin;
         for (int tile = 0; tile < u.tiles; ++tile) {
-            for (int h = 0; h < kHeads; ++h) p.look(u, first0 + tile * 64, first1 + tile * 64, h);
+            for (int h = 0; h < kHeads; h += 2) p.look(u, first0 + tile * 64, first1 + tile * 64, h);
             p.values(u, 1), p.values(u, 0), p.hidden(u, 0, chunks), p.values(u, 1), p.hidden(u, 1, chunks);
         }
     }
