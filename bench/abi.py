@@ -39,7 +39,7 @@ ARGS = {
     "softmax_xent_backward": struct("XentBwd", (View, "dloss logits target lse"), (Out, "dlogits")),
     "matching_forward": struct("MatchingFwd", (View, "scores match"), (Out, "loss lse"), (C.c_double, "scale eps")),
     "matching_backward": struct("MatchingBwd", (View, "dloss scores match loss lse"), (Out, "dscores"), (C.c_double, "scale eps")),
-    "adamw": struct("AdamW", (Out, "master compute m v"), (View, "grad lr decay ends scalars"), (C.c_float, "beta1 beta2 eps")),
+    "adamw": struct("AdamW", (Out, "master compute m v"), (View, "grad lr decay ends scalars"), (C.c_float, "beta1 beta2 eps"), (C.c_bool, "l2")),
     "patchify": struct("Patchify", (View, "pixels augment"), (Out, "y"), (C.c_int, "height width patch stride"), (C.c_float * 3, "mean std fill")),
 }
 

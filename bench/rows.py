@@ -1,6 +1,11 @@
-"""What a row of the comparison is, and the checks before it is timed."""
+"""What a row of the comparison is, and the checks before it is timed.
+
+    bench/rows.py FILE.jsonl     the rows that a process which lost its GPU left behind, for --only; nothing if none did"""
 import fnmatch
+import json
+import os
 import sys
+import threading
 from dataclasses import dataclass, field
 
 import torch
@@ -8,6 +13,7 @@ import torch
 import timing
 
 GATE = 1.1  # our error against fp64 may be this much of the worst peer's in the same dtype
+ROW_S = float(os.environ.get("ROW_SECONDS", 45))  # of a row on a GPU, compilation of PyTorch's peers included
 NEAR = 0.1  # what is wrong by less is timed all the same, and stays wrong: the time says something once the fault is found
 
 
@@ -97,19 +103,36 @@ def run_row(row, engine, clock, twice):
 
 
 def run_rows(rows, engine, clock, write):
-    """Checks and times every row; one JSON object each, written at once. -> how many were wrong, or could not be told"""
+    """Checks and times every row; one JSON object each, written at once. -> how many were wrong, or could not be told. A row that does not
+    end in ROW_S seconds ends the process: a kernel that spins can be ended by nothing less."""
     wrong = 0
     for number, row in enumerate(rows):
+        left = [r.id for r in rows[number + 1:]]
+
+        def give_up():
+            write({"type": "stopped", "id": row.id, "failed": f"not done after {ROW_S} s", "not_run": left})
+            print(f"bench: {row.id} is not done after {ROW_S} s: {len(left)} rows were not run", file=sys.stderr, flush=True)
+            os._exit(3)
+
+        watch = threading.Timer(ROW_S, give_up)
+        watch.daemon = True
+        if clock.device == "cuda":
+            watch.start()
         line = run_row(row, engine, clock, number % 10 == 0)
+        watch.cancel()
         wrong += "failed" in line or not line["right"]
         write(line)
         said = ", ".join(f"{n} {s['median']:.4f}" for n, s in line.get("ms", {}).items()) or line.get("failed") or f"WRONG: {line.get('err')}"
         print(f"{row.id:<44} {said}{', not as a graph' if line.get('how', '').startswith('stream') else ''}", file=sys.stderr, flush=True)
         if why := clock.lost():
-            left = [r.id for r in rows[number + 1:]]
             write({"type": "stopped", "id": row.id, "failed": why, "not_run": left})
             print(f"bench: {row.id} has faulted, and this process has lost its GPU with it ({why}): {len(left)} rows were not run", file=sys.stderr, flush=True)
             return wrong + len(left)
         if clock.device == "cuda":
             torch.cuda.empty_cache()
     return wrong
+
+
+if __name__ == "__main__":
+    last = json.loads(open(sys.argv[1]).read().splitlines()[-1])
+    print(",".join(last["not_run"]) if last["type"] == "stopped" else "")

@@ -4,11 +4,10 @@ kernel (+1ew) for those that it lacks; PyTorch's products."""
 import os
 
 import torch
-import torch.nn.functional as F
 
 import timing
 from abi import Gemm
-from engine import WRITE, out, view
+from engine import out, view
 from rows import Built, Row, cycle, try_peers
 
 

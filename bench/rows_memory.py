@@ -2,9 +2,8 @@
 import torch
 import torch.nn.functional as F
 
-import timing
 from engine import out, view
-from rows import Built, Row, cycle, try_peers
+from rows import Built, Row, try_peers
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

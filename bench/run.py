@@ -101,7 +101,7 @@ def main(peers_only=False):
             f.flush()
 
         write({"type": "run", "schema": 1, "what": o.what, "date": f"{now:%Y-%m-%dT%H:%M:%SZ}", "git": sha.removesuffix("-dirty"), "dirty": sha.endswith("-dirty"), "sources": hashes,
-               "left_out": [k for k in ("SCVD_CLUSTERS", "SCVD_EARLY_LAUNCH") if os.environ.get(k) == "0"],
+               "left_out": [k for k in ("SCVD_CLUSTERS", "SCVD_EARLY_LAUNCH", "SCVD_WGMMA_ATTENTION", "SCVD_HOPPER") if os.environ.get(k) == "0"],
                "device": o.device, "size": o.size, "machine": about, "command": " ".join(sys.argv), "peers_only": peers_only})
         clock = timing.Clock(o.device, engine.stream() if engine and o.device == "cuda" else None, o.samples)
         batches = [int(b) for b in o.batches.split(",")]

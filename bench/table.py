@@ -125,6 +125,13 @@ def row_table(lines):
     return "\n".join(out)
 
 
+def times_ours(line, name):
+    """How many of our steps a peer's takes: of the two in turns where they were, else of each alone."""
+    peer = line["peers"][name]
+    ms = {n: s["median"] for n, s in peer.get("beside_ours", {}).items()}
+    return ms[name] / ms["ours"] if "ours" in ms else peer["ms"]["median"] / line["ours"]["ms"]["median"]
+
+
 def step_results(lines, goals):
     """(batch, what, measured, must, ahead, higher is better) of whole steps. measured: None, or WRONG for a step that is not the twin's."""
     g = goals["step"]
@@ -137,10 +144,10 @@ def step_results(lines, goals):
         yield B, f"of the floor ({floor:.1f} ms)", WRONG if wrong else ours and floor / ours["ms"]["median"], g["of_floor"]["must"], g["of_floor"]["ahead"], True
         for what, unit in (("ratio", "ms"), ("memory", "GB")):
             for peer, goal in g[what].items():
-                have = [p for n, p in (line or {}).get("peers", {}).items() if fnmatch.fnmatch(n, peer)]
+                have = [n for n in (line or {}).get("peers", {}) if fnmatch.fnmatch(n, peer)]
                 value = WRONG if wrong else None
                 if ours and have and not wrong:
-                    value = (min(p["ms"]["median"] for p in have) / ours["ms"]["median"] if what == "ratio" else ours["peak_GB"] / min(p["peak_GB"] for p in have))
+                    value = min(times_ours(line, n) for n in have) if what == "ratio" else ours["peak_GB"] / min(line["peers"][n]["peak_GB"] for n in have)
                 yield B, f"{'times faster than' if what == 'ratio' else 'memory beside'} {peer}", value, goal["must"], goal["ahead"], what == "ratio"
 
 

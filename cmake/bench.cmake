@@ -6,7 +6,7 @@ set(PIC engine ops model train made_up ${SCVD_BACKEND})
 set_target_properties(${PIC} PROPERTIES POSITION_INDEPENDENT_CODE ON)
 
 set(SOURCE_HASH ${CMAKE_BINARY_DIR}/generated/source_hash.h)
-file(GLOB_RECURSE HASHED CONFIGURE_DEPENDS engine/*.cpp engine/*.h ops/*.cpp ops/*.h ops/*.cu ops/*.def model/*.cpp model/*.h)
+file(GLOB_RECURSE HASHED CONFIGURE_DEPENDS engine/*.cpp engine/*.h ops/*.cpp ops/*.h ops/*.cu ops/*.def model/*.cpp model/*.h model/*.def)
 add_custom_command(OUTPUT ${SOURCE_HASH} DEPENDS ${HASHED} cmake/source_hash.cmake VERBATIM
   COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} -DOUT=${SOURCE_HASH} -P ${CMAKE_SOURCE_DIR}/cmake/source_hash.cmake)
 

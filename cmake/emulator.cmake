@@ -9,7 +9,7 @@ endif()
 file(GLOB CUEMU_SRC CONFIGURE_DEPENDS tests/cuemu/*.cpp)
 list(FILTER CUEMU_SRC EXCLUDE REGEX "backing_emulated")  # a program gets that or engine/backing_cuda.cpp
 
-# emulated_objects(NAME SOURCES.. ALL flags.. KERNEL flags..): the .cu files enter through generated one-line .cpp files,
+# emulated_objects(NAME SOURCES files.. FLAGS flags..): the .cu files enter through generated one-line .cpp files,
 # so that they keep CMake's CUDA language for nvcc.
 function(emulated_objects name)
   cmake_parse_arguments(E "" "" "SOURCES;FLAGS" ${ARGN})

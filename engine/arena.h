@@ -28,7 +28,6 @@ public:
     Device device() const { return device_; }
     std::size_t in_use() const { return in_use_; }
     std::size_t peak() const { return peak_; }
-    void reset_peak() { peak_ = in_use_; }
     void freeze(bool on) { frozen_ = on; }  // growth becomes an error: a graph is being captured
     // A step over `batch` samples begins: what is in use now stays, what comes on top grows with the batch.
     void begin_step(std::int64_t batch) { batch_ = batch, resident_ = in_use_; }

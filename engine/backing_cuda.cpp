@@ -67,7 +67,11 @@ public:
     void fill(char* p, unsigned char byte, std::size_t n) override { CUDA_CHECK(cudaMemsetAsync(p, byte, n, stream())); }
     std::size_t first_other(const char* p, unsigned char byte, std::size_t n) override {
         std::vector<unsigned char> host(n);
-        transfers.to_host(host.data(), p, n);
+        try {
+            transfers.to_host(host.data(), p, n);
+        } catch (const Error&) {  // a kernel has faulted. That error is on its way already; a second one, from a destructor, would end the program
+            return n;
+        }
         return std::size_t(std::find_if(host.begin(), host.end(), [=](unsigned char b) { return b != byte; }) - host.begin());
     }
 

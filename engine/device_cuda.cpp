@@ -23,6 +23,7 @@ constexpr std::size_t kRing = std::size_t(4) << 20;
 constexpr std::size_t kRing = std::size_t(64) << 20;  // three batches of 128 pictures of 384 x 128
 #endif
 constexpr std::size_t kPiece = kRing / 16;  // of a large upload: the second is packed while the first travels
+constexpr std::size_t kMostPieces = 256;    // two events each
 
 // Pinned memory and its mirror on the device, handed out in a circle.
 class Ring {
@@ -41,6 +42,7 @@ public:
             while (!busy_.empty() && busy_.front().at >= at_) release_oldest();
             at_ = 0;
         }
+        if (busy_.size() >= kMostPieces) release_oldest();
         const std::size_t end = at_ + (n + 255) / 256 * 256;
         while (!busy_.empty() && busy_.front().at >= at_ && busy_.front().at < end) release_oldest();
         if (spare_.empty()) {

@@ -3,7 +3,6 @@
 // kernels read: a bf16 copy, or the master itself), grad. One optimizer launch, one all-reduce and one
 // checkpoint write walk the whole model.
 #include <deque>
-#include <functional>
 #include <string>
 #include <vector>
 

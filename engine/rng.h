@@ -33,12 +33,13 @@ inline double normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t ind
     const double u = (double(r[0]) + 0.5) / 4294967296.0, v = (double(r[1]) + 0.5) / 4294967296.0;
     return std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v);
 }
-// FNV-1a: a stream number from a name, so that a parameter's start does not depend on declaration order.
-inline std::uint64_t stream_of(std::string_view name) {
-    std::uint64_t h = 1469598103934665603ull;
-    for (unsigned char c : name) h = (h ^ c) * 1099511628211ull;
+// FNV-1a over bytes; `h` goes on from an earlier call.
+inline std::uint64_t fnv1a(std::string_view bytes, std::uint64_t h = 1469598103934665603ull) {
+    for (const unsigned char c : bytes) h = (h ^ c) * 1099511628211ull;
     return h;
 }
+// A stream number from a name, so that a parameter's start does not depend on declaration order.
+inline std::uint64_t stream_of(std::string_view name) { return fnv1a(name); }
 
 // A small sequential generator over one stream, for host-side choices (sampling, augmentation, prompt dropout).
 class Rng {

@@ -25,8 +25,7 @@ Range scan(const Tensor& t) {
 }
 bool is_float(const Tensor& t) { return t.defined() && t.dtype() != DType::i32 && t.dtype() != DType::u8; }
 
-}  // namespace
-
+// For messages: "[2,3] -1 .. 4.5, 2 NaN, 0 inf".
 std::string range_of(const Tensor& t) {
     const Range r = scan(t);
     std::ostringstream os;
@@ -34,6 +33,9 @@ std::string range_of(const Tensor& t) {
     if (r.nan || r.inf) os << ", " << r.nan << " NaN, " << r.inf << " inf";
     return os.str();
 }
+
+}  // namespace
+
 bool all_finite(const Tensor& t) {
     const Range r = scan(t);
     return r.nan + r.inf == 0;

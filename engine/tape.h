@@ -159,8 +159,6 @@ inline bool wants_grad(std::initializer_list<const Tensor*> in) {
     return false;
 }
 
-// "1.2e-3 .. 4.5, 2 NaN, 0 inf" of a floating tensor; the text of numerics messages.
-std::string range_of(const Tensor& t);
 bool all_finite(const Tensor& t);
 
 }  // namespace eng

@@ -50,6 +50,10 @@ Tensor id_loss(const Tensor& v, const Tensor& t, const Tensor& classifier, const
     return eng::scale(eng::add(one_side(v), one_side(t)), 0.5);
 }
 
+Tensor batch_loss(const std::string& kind, const Tensor& v, const Tensor& t, const BatchShare& batch, double temperature) {
+    return kind == "cmpm" ? cmpm_loss(v, t, batch) : kind == "sdm" ? sdm_loss(v, t, batch, temperature) : itc_loss(v, t, batch, temperature);
+}
+
 Tensor candidates_loss(const std::string& kind, const Tensor& scores, const eng::PairUp& group, const BatchShare& batch, double temperature) {
     Scope scope("pair_" + kind);
     if (kind != "itc") return batch.mean(eng::matching_loss(scores, group.match, kind == "cmpm" ? 1 : 1 / temperature));

@@ -35,6 +35,9 @@ Tensor itc_loss(const Tensor& v, const Tensor& t, const BatchShare&, double temp
 // ID: half the cross-entropy of a classifier shared by both sides.
 Tensor id_loss(const Tensor& v, const Tensor& t, const Tensor& classifier, const BatchShare&);
 
+// All pairs of a batch. kind: cmpm | sdm | itc; the temperature is sdm's and itc's.
+Tensor batch_loss(const std::string& kind, const Tensor& v, const Tensor& t, const BatchShare&, double temperature);
+
 // One direction over given candidates: scores [n, C] of each row and its group. kind: cmpm | sdm | itc.
 Tensor candidates_loss(const std::string& kind, const Tensor& scores, const eng::PairUp& group, const BatchShare&, double temperature);
 

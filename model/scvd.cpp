@@ -1,7 +1,5 @@
 #include "model/scvd.h"
 
-#include <algorithm>
-#include <cmath>
 
 #include "engine/transfer.h"
 #include "model/groups.h"
@@ -69,9 +67,7 @@ LossParts Scvd::loss(const Tensor& pixels, const Tensor& augment, const TextBatc
         const Tensor weighted = eng::scale(value, weight);
         out.total = out.total.defined() ? eng::add(out.total, weighted) : weighted;
     };
-    if (l.global == "sdm") part("sdm", sdm_loss(v, t, batch, l.temperature), l.global_weight);
-    if (l.global == "cmpm") part("cmpm", cmpm_loss(v, t, batch), l.global_weight);
-    if (l.global == "itc") part("itc", itc_loss(v, t, batch, l.temperature), l.global_weight);
+    if (l.global != "none") part(l.global, batch_loss(l.global, v, t, batch, l.temperature), l.global_weight);
     if (l.pair != "none") part("pair", pair_stage(image, text, batch), l.pair_weight);
     if (classifier_ && l.id_weight > 0) part("id", id_loss(v, t, wide(classifier_->use()), batch), l.id_weight);
     ENG_CHECK(out.total.defined(), "loss", "loss.global and loss.pair are both none: nothing to train");
@@ -85,8 +81,7 @@ Tensor Scvd::pair_stage(const ImageFeatures& image, const TextFeatures& text, co
     const int B = int(batch.total()), n = int(batch.n), size = group_size(l, B);
     if (hard_negatives(l.pairs) < 0) {  // matched: v and t of a sample know each other; the loss can fall while nothing is learnt
         const PairVectors p = interaction_(is, ts, Candidates{eng::count_up(image.tokens.arena(), n), 1, ts.slots.total, ts.slots.count - n});
-        const Tensor v = wide(p.v), t = wide(p.t);
-        return l.pair == "cmpm" ? cmpm_loss(v, t, batch) : l.pair == "sdm" ? sdm_loss(v, t, batch, l.pair_temperature) : itc_loss(v, t, batch, l.pair_temperature);
+        return batch_loss(l.pair, wide(p.v), wide(p.t), batch, l.pair_temperature);
     }
     const eng::PairUp group = eng::pair_up(groups_of(image.global, text.global, batch, size, l.pool), batch.labels, batch.first, n, size, eng::stats_dtype(image.global.dtype()));
     const TextSide all = gathered(ts, batch);

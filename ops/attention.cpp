@@ -1,5 +1,4 @@
 // Multi-head attention over sequences: self and cross, causal or not, uniform, ragged or paired - one kernel pair.
-#include <cmath>
 
 #include "ops/host.h"
 
@@ -29,7 +28,7 @@ void check_rows(const char* op, const Seqs& s, std::int64_t rows, const char* si
                   " sequence ", i, " has rows ", s.host_begin[i], " to ", s.host_begin[i] + s.host_len[i], " of ", rows);
 }
 
-// The views a backward rule rebuilds from saved(2..6): begin/len of queries and keys, packed output rows.
+// The views a backward rule rebuilds from five saved tensors: begin, len and packed output rows of the queries, begin and len of the keys.
 AttentionSeqs saved_seqs(const Backward& b, int first, const Attrs& at) {
     return {in(b.saved(first)), in(b.saved(first + 1)), in(b.saved(first + 2)), in(b.saved(first + 3)), in(b.saved(first + 4)), at.shared, at.max_q, at.max_k, at.k_rows};
 }
@@ -85,6 +84,8 @@ Tensor cross_attention(const Tensor& q, const Tensor& kv, const Seqs& qs, const 
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Seqs& qs, const Seqs& ks, int heads) {
     const std::int64_t C = q.cols();
     ENG_CHECK(k.shape() == v.shape() && k.cols() == C && heads > 0 && C % heads == 0, "attend", "q ", q.shape(), " k ", k.shape(), " v ", v.shape(), " with ", heads, " heads");
+    ENG_CHECK(k.dtype() == q.dtype() && v.dtype() == q.dtype(), "attend", "q is ", name_of(q.dtype()), ", k ", name_of(k.dtype()), ", v ", name_of(v.dtype()));
+    ENG_CHECK(qs.count == ks.count, "attend", qs.count, " query sequences against ", ks.count, " key sequences");
     check_rows("attend", qs, q.rows(), "query");
     check_rows("attend", ks, k.rows(), "key");
     const Attrs at = attrs_of(qs, ks, heads, score_scale(C, heads), false);

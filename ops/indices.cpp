@@ -41,6 +41,7 @@ Seqs repeat_seqs(Arena& arena, int count, int times, int len, int first, int str
     return s;
 }
 Seqs pick(Arena& arena, const Seqs& s, const std::vector<std::int32_t>& which) {
+    ENG_CHECK(s.host_begin.size() == std::size_t(s.count), "pick", "of sequences that were made on the device");
     std::vector<std::int32_t> begin, len;
     for (const std::int32_t i : which) {
         ENG_CHECK(i >= 0 && i < s.count, "pick", "sequence ", i, " of ", s.count);
@@ -73,6 +74,7 @@ void count_up(const Tensor& y, std::int32_t first, std::int32_t outer_step, std:
 }
 
 Tensor match_labels(const Tensor& rows, const Tensor& cols) {
+    ENG_CHECK(rows.dtype() == DType::i32 && cols.dtype() == DType::i32, "match_labels", "labels of ", name_of(rows.dtype()), " and ", name_of(cols.dtype()), ", want i32");
     const Tensor match = rows.like(Shape{rows.numel(), cols.numel()});
     run_match_labels(rows.device(), {in(rows), in(cols), out(match)});
     return match;

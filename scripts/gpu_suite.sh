@@ -2,10 +2,10 @@
 # The proof on hardware, one command: conformance of the PTX first, then what is named, or all but the last, in this order:
 #   proof          the catalogue against the CPU and against itself, products, attention, ladders, graph against eager, NCCL
 #   training       a step and a run whose losses match the CPU's
-#   kernels        each call of a step beside PyTorch, cuBLASLt and cuDNN, in three processes: a kernel that faults costs its own
+#   training_step  whole steps beside PyTorch; one that is cut short keeps what it has written
+#   kernels        each call of a step beside PyTorch, cuBLASLt and cuDNN; one that faults or spins costs its own row
 #   knobs          our step without early launches, clusters, wgmma in attention, the graph
 #   pairs          scores of every pair beside PyTorch
-#   training_step  whole steps beside PyTorch: last, as one that is cut short keeps what it has written
 #   through_cudnn  what cuDNN can compute, computed by it
 #   sanitizer      compute-sanitizer's four tools over the catalogue: slow
 # Runs prebuilt programs (beside this script in a pack made by gpu_pack.sh, or in $BUILD, else build/) and builds them where a
@@ -18,10 +18,10 @@
 #   SUITE_KERNELS="--batches 64,128,256"               which rows, the suite says itself
 #   SUITE_STEP="--batches 64,128,256 --compile default,reduce-overhead,max-autotune"
 #   SUITE_PAIRS="vit-b16 bf16 cuda 6156 3074 32 64"    all of CUHK-PEDES' test split
-# Nothing takes longer than LIMIT_TESTS, _KERNELS, _KNOBS, _STEP, _PAIRS or _SANITIZER seconds: a kernel that spins is ended. What would
-# begin later than SUITE_SECONDS after the start, or last longer, is not run to its end.
+# Nothing takes longer than LIMIT_TESTS, _AGAIN, _KERNELS, _KNOBS, _STEP, _PAIRS or _SANITIZER seconds: a kernel that spins is ended. What
+# would begin later than SUITE_SECONDS after the start, or last longer, is not run to its end.
 set -uo pipefail
-all=(proof training kernels knobs pairs training_step through_cudnn sanitizer)
+all=(proof training training_step kernels knobs pairs through_cudnn sanitizer)
 parts=("$@")
 [ $# -gt 0 ] || parts=("${all[@]:0:7}")
 for part in "${parts[@]}"; do
@@ -74,10 +74,10 @@ record() {
 skip() { record "$1" skipped 0 "$2"; }
 # step NAME COMMAND...: passed when the command exits 0 within $limit seconds; its last line is the note.
 step() {
-    local name=$1 start=$SECONDS allowed=$limit status from said last
+    local name=$1 start=$SECONDS allowed=$limit status from last
     shift
     ((total - SECONDS < allowed)) && allowed=$((total - SECONDS))
-    if ((allowed < 5)); then skip "$name" "no time is left of $total s"; return; fi
+    if ((allowed < 2)); then skip "$name" "no time is left of $total s"; return; fi
     echo "== $name: $*" >>"$log"
     from=$(stat -c %s "$log")
     timeout -k 5 "$allowed" "$@" >>"$log" 2>&1
@@ -87,8 +87,8 @@ step() {
     case $status in
         0) record "$name" passed $((SECONDS - start)) "$last" ;;
         124 | 137) record "$name" FAILED $((SECONDS - start)) "ended after $allowed s, at: $last" ;;
-        *) said=$(grep -m1 -E 'FAILED|rror|Failure' <<<"$said" | cut -c1-160)
-           record "$name" FAILED $((SECONDS - start)) "${said:-exit $status: $last}" ;;
+        *) last=$(grep -m1 -E '\[  FAILED|what\(\)|illegal' <<<"$said" || grep -m1 -E 'FAILED|rror|Failure' <<<"$said" || echo "exit $status: $last")
+           record "$name" FAILED $((SECONDS - start)) "$(cut -c1-160 <<<"$last")" ;;
     esac
 }
 
@@ -103,19 +103,38 @@ loads() {  # whether a program that looks in $wide finds library $1
     return 1
 }
 
-# What failed is tried without what can be left out; the first that helps stays out of all that follows.
+# The case of a GoogleTest program that failed, or did not come to its end, by what it said last.
+culprit() {
+    awk '/^\[  FAILED  \]/ {sub(",$", "", $4); print $4; found = 1; exit} /^\[ RUN      \]/ {last = $4} /^\[       OK \]/ {last = ""} END {if (!found) print last}' <<<"$said"
+}
+# What failed is tried without what can be left out; the first that helps stays out of all that follows. Of a test program only the case that
+# failed is tried: by itself, each launch waited for, which names the kernel; then without this and that. What nothing helps is left out of the
+# program, and the rest of it is run, twice at most.
+nothing_helps=
 test_of_kernels() {  # as step; the program is the last word
-    local what
-    if [ ! -x "${@: -1}" ]; then skip "$1" "not built"; return; fi
+    local what case helps left_out="" again=${LIMIT_AGAIN:-15} only
+    if [ ! -x "${*: -1}" ]; then skip "$1" "not built"; return; fi
     step "$@"
-    [ "${states[-1]}" = FAILED ] || return 0
-    for what in SCVD_CLUSTERS SCVD_EARLY_LAUNCH SCVD_WGMMA_ATTENTION; do
-        [ "${!what:-}" != 0 ] || continue
-        step "$1, $what=0" env "$what=0" "${@:2}"
-        [ "${states[-1]}" = passed ] || continue
-        export "$what=0"
-        echo "from here on with $what=0" | tee -a "$table"
-        return 0
+    while [ "${states[-1]}" = FAILED ]; do
+        case="" helps="" only=()
+        [[ ${*: -1} != */gpu_test_* ]] || case=$(culprit)
+        if [ -n "$case" ]; then
+            limit=$again step "$1: $case by itself" env CUDA_LAUNCH_BLOCKING=1 "${@:2}" "--gtest_filter=$case"
+            [ "${states[-1]}" = passed ] || only=("--gtest_filter=$case")
+        fi
+        for what in ${nothing_helps:-SCVD_CLUSTERS SCVD_EARLY_LAUNCH SCVD_WGMMA_ATTENTION SCVD_HOPPER}; do
+            [ "${!what:-}" != 0 ] && [ "$what" != no ] || continue
+            limit=$again step "$1: ${case:-all}, $what=0" env "$what=0" "${@:2}" "${only[@]}"
+            [ "${states[-1]}" = passed ] || continue
+            helps=$what
+            export "$what=0"
+            echo "from here on with $what=0" | tee -a "$table"
+            break
+        done
+        [ -n "$helps" ] || nothing_helps=no  # nor would it help others: they would wait for the same, for minutes where a kernel spins
+        [ -n "$case" ] && [[ $left_out != *:*:* ]] || return 0
+        [ -n "$helps" ] || left_out+=:$case
+        step "$1${left_out:+, without ${left_out#:}}" "${@:2}" "--gtest_filter=*${left_out:+-${left_out#:}}"
     done
 }
 limit=${LIMIT_TESTS:-60}
@@ -201,11 +220,15 @@ compare() {
 }
 run=run
 [[ $last_of_it != "ended after"* ]] && [ -e "$library" ] || run=peers  # each row is checked before it is timed; where the card hangs, the peers alone
-rows() {  # $1 what they are; the rest: which
-    local name="$run: $1" limit=${LIMIT_KERNELS:-180}
+rows() {  # $1 what they are; the rest: which. A row that faults or spins ends its process; the rows behind it get another, twice at most.
+    local name="$run: $1" limit=${LIMIT_KERNELS:-180} left
     shift
-    # shellcheck disable=SC2086  # several flags
-    compare "$name" "$root/bench/$run.py" kernels --lib "$library" --out "$measured" ${SUITE_KERNELS:---batches 128} "$@"
+    for again in "" ", those behind it" ", those behind that"; do
+        # shellcheck disable=SC2086  # several flags
+        compare "$name$again" "$root/bench/$run.py" kernels --lib "$library" --out "$measured" ${SUITE_KERNELS:---batches 128} "$@"
+        [ "${states[-1]}" = FAILED ] && left=$("${with_python[@]}" python3 "$root/bench/rows.py" "$measured" 2>>"$log") && [ -n "$left" ] || return 0
+        set -- --only "$left"
+    done
 }
 kernels() {
     rows products --only 'gemm.*,grouped.*,tiles.*,two.*'
@@ -222,10 +245,12 @@ knobs() {
     local limit=${LIMIT_KNOBS:-110}
     # shellcheck disable=SC2086
     if [ ! -e "$library" ]; then skip "a step without this and that" "libscvd_bench.so is not in $bin"
+    elif [ $run = peers ]; then skip "a step without this and that" "our kernels do not end on this card"
     else step "a step without this and that" "${with_python[@]}" python3 "$root/bench/knobs.py" "$library" ${SUITE_KNOBS:-vit-b16 128 15}; fi
 }
 pairs() {
     local limit=${LIMIT_PAIRS:-120}
+    if [ $run = peers ]; then skip "scores of every pair" "our kernels do not end on this card"; return; fi
     # shellcheck disable=SC2086
     compare "scores of every pair" "$root/bench/all_pairs.py" "$bin/bench_all_pairs" ${SUITE_PAIRS:-vit-b16 bf16 cuda 1024 1024 32 64}
 }

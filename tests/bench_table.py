@@ -76,6 +76,9 @@ expect(code == 1 and "memory beside" not in [l for l in text.splitlines() if "UN
 expect("| 64 | times faster than compile_* | >= 1.15 | >= 1.4 | 1.30 | must |" in text, f"the best compiled step counts: {text}")
 code, text = run([head("step"), step | {"peers": {}}, step])
 expect("times faster than compile_* | >= 1.15 | >= 1.4 | 1.30 | must |" in text, f"the last line of a step that grew counts: {text}")
+by_turns = step["peers"] | {"compile_x": ms(26, 10) | {"beside_ours": {"compile_x": {"median": 27}, "ours": {"median": 18}}}, "compile_default": ms(40, 9)}
+code, text = run([head("step"), step | {"peers": by_turns}])
+expect("times faster than compile_* | >= 1.15 | >= 1.4 | 1.50 | ahead |" in text, f"what was measured by turns counts: {text}")
 code, text = run([head("step"), {"type": "agreement", "right": False}, step | {"right": False}])
 expect(code == 1 and "WRONG: step.vit-b16.B64" in text and "| - | WRONG |" in text and "1.30" not in text, f"a step that is not the twin's counts for nothing: {text}")
 code, text = run([{"type": "row"}])

@@ -32,6 +32,22 @@ refuses "train.epochs = \"many\" is not a whole number" train --data set --out r
 refuses "neither a preset" train --config nothing.toml --data set --out run
 refuses "nowhere is not a folder" train --data nowhere --out run
 refuses "train.optimizer = \"sgd\", want adamw | adam" train --data set --out run --train.optimizer sgd
+refuses "train.schedule = \"linear\", want cosine | multistep" train --data set --out run --train.schedule linear
+refuses "train.log_every = 0, want at least 1" train --data set --out run --train.log_every 0
+refuses "train.accumulate = 0, want at least 1" train --data set --out run --train.accumulate 0
+refuses "data.flip = 7, want at most 1" train --data set --out run --data.flip 7
+refuses "data.pad = -3, want at least 0" train --data set --out run --data.pad -3
+refuses "train.warmup = nan, want at least 0" train --data set --out run --train.warmup nan
+refuses "model.classes = 3, and the training split has 12 identities" train --data set --out run --model.classes 3
+refuses "--stop-after -1, want 1 or more" train --data set --out run --stop-after -1
+refuses "--comm-timeout 0, want more than 0 seconds" train --data set --out run --comm-timeout 0
+refuses "set: cannot be read: Is a directory" train --config set --data set --out run
+refuses "data check: unknown option --jso; did you mean --json?" data check set --sheet sheet.png --jso x
+refuses "unknown command \"chek\"; did you mean \"check\"?" data chek set
+refuses "--val 7 and --test 0.1 are no shares" data import set --out own --val 7
+refuses "--elastic-restarts -1" launch -n 2 --elastic-restarts -1 -- train --data set --out run
+printf 'image,caption,person\nnowhere.jpg,a man,1\n' >own.csv
+refuses "own.csv row 2: " data import own.csv --out own
 refuses "data.on_bad = \"ignore\", want fatal | skip" train --data set --out run --data.on_bad ignore
 refuses "cgi.vsr = \"both\", want pair | text" train --data set --out run --cgi.vsr both
 mkdir empty
@@ -72,6 +88,9 @@ refuses "holds no pictures" index empty --weights good/best.safetensors --out pe
 works index set/imgs --weights good/best.safetensors --out people.index
 works search "a woman in a green coat" --index people.index --html page.html
 works explain "a woman in a green coat" --index people.index --out maps --sheet sheet.png
+refuses "--lambda 9, want at most 1" search "a man" --index people.index --lambda 9
+refuses "--lambda nan, want at most 1" eval --weights good/best.safetensors --lambda nan
+refuses "--results 0, want at least 1" explain "a man" --index people.index --out maps --results 0
 refuses "the description is empty" search "  " --index people.index
 refuses "not UTF-8" search "$(printf 'a \xff man')" --index people.index
 refuses "is not an index" search "a man" --index good/best.safetensors
@@ -85,14 +104,16 @@ refuses "either a description in quotes or --jsonl" deconstruct
 "$scvd" data check set --json texts.json >out 2>err
 [ $? = 3 ] || die "data check of a set with other counts than published should end with 3, it said: $(cat err)"
 grep -q "captions, .* phrases each" out && grep -q "most_unknown" texts.json || die "the report said: $(cat out)"
-refuses "cannot open nowhere.txt" deconstruct "a man" --lexicon nowhere.txt
+refuses "--slots 0, want at least 1" deconstruct "a man" --slots 0
+refuses "nowhere.txt: cannot be opened" deconstruct "a man" --lexicon nowhere.txt
+refuses "set: cannot be read: Is a directory" deconstruct "a man" --lexicon set
 echo '{"id": "a", "text": "\u00e9 \ud83d\ude00 a red hat"}' >lines.jsonl
 "$scvd" deconstruct --jsonl --explain --prompts <lines.jsonl >out 2>err || die "deconstruct --jsonl: $(cat err)"
 grep -q '"id":"a","person":"person","phrases":\["red hat"\]' out || die "deconstruct --jsonl said: $(cat out)"
 printf '{"text": "a man"}\na red hat\n' | "$scvd" deconstruct --jsonl >out 2>err && die "text that is no JSON should have been refused"
-grep -q 'line 2 is not JSON: parse error at column 1' err || die "deconstruct --jsonl said: $(cat err)"
+grep -q 'line 2 is not a JSON object: parse error at column 1' err || die "deconstruct --jsonl said: $(cat err)"
 echo '["a red hat"]' | "$scvd" deconstruct --jsonl >out 2>err && die "a list should have been refused"
-grep -q 'line 1 is not an object with a "text"' err || die "deconstruct --jsonl said: $(cat err)"
+grep -q 'line 1 is not a JSON object' err || die "deconstruct --jsonl said: $(cat err)"
 
 picture=$(ls set/imgs | head -n 1)
 head -c 900 "set/imgs/$picture" >cut.jpg && mv cut.jpg "set/imgs/$picture"

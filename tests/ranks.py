@@ -143,7 +143,7 @@ def lost_gpu(sent, sentence, timeout, most):
     text = p.communicate(timeout=90)[0]
     seconds = time.time() - began
     check(p.returncode, text)
-    has(text, "rank 0 of 2 gave up in a collective on the GPU", sentence, "end all ranks and start again with --resume")
+    has(text, "rank 0 of 2 gave up in a collective on the GPU", sentence, "end all ranks and start again (train: with --resume)")
     check(seconds < most, "%s: it took %.1f s\n%s" % (sent.name, seconds, text))
     print("rank 1 gets %s: rank 0 says so, and both have ended after %.1f s" % (sent.name, seconds))
 
@@ -216,7 +216,7 @@ def stopped():
     began = time.time()
     text = p.communicate(timeout=60)[0]
     check(p.returncode, text)
-    has(text, "rank 1 has given no sign of life for", "gave up in", "end all ranks and start again with --resume")
+    has(text, "rank 1 has given no sign of life for", "gave up in", "end all ranks and start again (train: with --resume)")
     print("a stopped rank is named after %.1f s of a timeout of 4" % (time.time() - began))
 
 

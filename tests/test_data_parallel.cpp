@@ -12,7 +12,6 @@
 #include "tests/errors.h"
 #include "tests/tiny.h"
 #include "tests/toy_set.h"
-#include "train/checkpoint.h"
 #include "train/data/loader.h"
 #include "train/evaluate.h"
 #include "train/loop.h"

@@ -130,6 +130,16 @@ TEST(Errors, SayOpShapesAndPlaceInTheModel) {
     EXPECT_EQ(error_of([&] { Arena cuda(1 << 20, Device::cuda); }), "device: this binary was built without CUDA");
 }
 
+// Of many rows on all threads: an exception must not leave a parallel region.
+TEST(Errors, AClassThatIsNotThereIsRefused) {
+    Arena arena;
+    std::vector<std::int32_t> target(1000, 4);
+    target[777] = 5;
+    const Tensor logits = upload<float>(arena, {1000, 5}, std::vector<float>(5000, 0.f));
+    const std::string what = error_of([&] { softmax_xent(logits, indices(arena, target)); });
+    EXPECT_NE(what.find("target 5 of 5 classes"), std::string::npos) << what;
+}
+
 TEST(Numerics, NamesTheFirstOpThatIsNotFinite) {
     Arena arena;
     Tape::check_numerics = true;

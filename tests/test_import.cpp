@@ -8,7 +8,6 @@
 
 #include "engine/io/pickle.h"
 #include "engine/io/safetensors.h"
-#include "engine/io/zip.h"
 #include "model/clip.h"
 #include "model/import.h"
 #include "tests/errors.h"

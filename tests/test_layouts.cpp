@@ -216,7 +216,7 @@ TEST_F(Layouts, FaultsOfRecordsAreNamedAndLeaveNothing) {
     EXPECT_MENTIONS(error("x.csv", "image,person,caption,split\na.jpg,1,a man,dev\n"), "split is \"dev\"");
     EXPECT_MENTIONS(error("x.csv", "image,person,caption\na.jpg,1,a man\na.jpg,2,a man\n"), "shows two persons");
     EXPECT_MENTIONS(error("x.jsonl", "{\"image\": \"a.jpg\", \"person\": 1}\n"), "x.jsonl line 1 has no \"caption\"");
-    EXPECT_MENTIONS(error("x.jsonl", "nonsense\n"), "line 1 is not a JSON object");
+    EXPECT_MENTIONS(error("x.jsonl", "nonsense\n"), "line 1 is not a JSON object: parse error at column 2");
     EXPECT_MENTIONS(error("x.txt", "nonsense\n"), "is neither a folder nor");
     EXPECT_MENTIONS(error("x.csv", "image,person,caption\na.jpg,1,caf\xE9\n"), "x.csv is not UTF-8: the byte at offset 32");
     EXPECT_MENTIONS(error("x.jsonl", "{\"image\": \"a\xFF.jpg\"}\n"), "x.jsonl is not UTF-8");

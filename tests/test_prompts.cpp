@@ -32,7 +32,7 @@ TEST(Prompts, TemplatesAndArticles) {
                              "a photo of a man wearing blue jeans", "a photo of a man carrying a red bag",
                              "a photo of a man riding a bike", "", "", ""}));
     EXPECT_EQ(p.mask, (std::vector<std::uint8_t>{1, 1, 1, 1, 1, 0, 0, 0}));
-    EXPECT_EQ(p.phrase, (std::vector<int>{-1, 1, 2, 3, 4, -3, -3, -3}));
+    EXPECT_EQ(p.phrase, (std::vector<int>{person_prompt, 1, 2, 3, 4, no_prompt, no_prompt, no_prompt}));
 }
 
 TEST(Prompts, ACaptionWithoutPhrasesHasThePersonOnly) {

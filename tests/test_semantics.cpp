@@ -219,7 +219,7 @@ void expect_valid(const std::string& text) {
         }
     const Prompts prompts = make_prompts(d);
     EXPECT_EQ(prompts.mask.at(0), 1);
-    EXPECT_EQ(prompts.phrase.at(0), -1);
+    EXPECT_EQ(prompts.phrase.at(0), person_prompt);
     EXPECT_FALSE(eng::parse_json_or_discard(to_json(d, prompts, "x")).is_discarded());
 }
 

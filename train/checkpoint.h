@@ -1,6 +1,8 @@
 #pragma once
 // Checkpoints: one safetensors file, written atomically. Weights under their CLIP names; `state` files carry the
 // optimizer's moments too, and what a run needs to go on bit for bit. Weights may also come from other programs' files.
+#include <functional>
+
 #include "model/import.h"
 #include "model/scvd.h"
 #include "ops/optimizer.h"
@@ -20,8 +22,8 @@ struct RunState {
 // share the optimizer's state all must call it.
 void save_checkpoint(const std::string& path, const Config&, Scvd&, const eng::AdamW* optimizer, const RunState&, bool average = false, bool write = true);
 
-// The configuration stored in a checkpoint; for a file of another program that of the preset with the same image encoder,
-// its sizes read off the tensors, and no pair stage, which such a file has no weights for.
+// The configuration stored in a checkpoint; for a file of another program the preset vit-b16 with the encoders and
+// sizes that its tensors tell, and no pair stage, which such a file has no weights for.
 Config checkpoint_config(const std::string& path);
 
 // Everything of a run's own `state` file. Errors name file, key and both shapes; every parameter must be there.
@@ -34,6 +36,15 @@ struct Loaded {
 };
 // Weights from a checkpoint, an imported file or another program's file.
 Loaded load_weights(const std::string& path, Scvd&, const ImportOptions& = {});
+
+// A model ready for use: the file's configuration, which `adjust` may change before the model is made, and its weights.
+struct TrainedModel {
+    Config config;
+    eng::Arena arena;
+    Scvd model;
+    Loaded loaded;
+    explicit TrainedModel(const std::string& path, const std::function<void(Config&)>& adjust = nullptr);
+};
 
 // Writes the encoders (and whatever else is there) of another program's file as a checkpoint of ours, without holding the
 // weights in memory.

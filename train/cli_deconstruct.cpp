@@ -74,7 +74,7 @@ private:
 
     std::string pattern_of(const Deconstruction& d, const Prompts& p, std::size_t s) const {
         if (!p.mask[s]) return "";
-        if (p.phrase[s] == -2) return "the description";
+        if (p.phrase[s] == description_prompt) return "the description";
         if (!prompts_.use_templates) return "{phrase}";
         return prompts_.templates.at(p.phrase[s] < 0 ? Category::person : d.phrases[std::size_t(p.phrase[s])].category);
     }
@@ -83,23 +83,17 @@ private:
         std::string out = "slot  mask  tokens  category       template -> prompt\n";
         for (std::size_t s = 0; s < p.text.size(); ++s) {
             const int k = p.phrase[s];
-            const char* category = !p.mask[s] ? "-" : k == -1 ? "person" : k == -2 ? "-" : category_name(d.phrases[std::size_t(k)].category);
+            const char* category = !p.mask[s] ? "-" : k == person_prompt ? "person" : k == description_prompt ? "-" : category_name(d.phrases[std::size_t(k)].category);
             out += fmt::format("{:>4}  {:>4}  {:>6}  {:<13}  {} -> {}\n", s, int(p.mask[s]), count_tokens(p, s), category, pattern_of(d, p, s), p.text[s]);
         }
         return out;
     }
 };
 
-eng::Json parse_line(const std::string& line, int number) {
-    try {
-        return eng::parse_json(line);
-    } catch (const eng::Json::exception& e) { eng::fail("deconstruct", "line ", number, " is not JSON: ", eng::reason(e, true)); }
-}
-
 // An id may be a string or a number; anything else is a mistake.
-std::string id_of(const nlohmann::json& j, int number) {
+std::string id_of(const nlohmann::json& j, const std::string& where) {
     if (!j.contains("id")) return "";
-    ENG_CHECK(j["id"].is_string() || j["id"].is_number_integer(), "deconstruct", "line ", number, ": \"id\" should be a string or a whole number");
+    ENG_CHECK(j["id"].is_string() || j["id"].is_number_integer(), "deconstruct", where, ": \"id\" should be a string or a whole number");
     return j["id"].is_string() ? j["id"].get<std::string>() : eng::json_text(j["id"]);
 }
 
@@ -114,9 +108,10 @@ void add_deconstruct(CLI::App& app) {
     cmd->add_flag("--prompts", o->prompts, "template, token count and mask of every slot");
     cmd->add_option("--lexicon", o->lexicon, "another lexicon");
     cmd->add_option("--config", o->config, "preset or TOML file with the templates and slots");
-    cmd->add_option("--slots", o->slots, "prompts per description, the person included")->check(CLI::PositiveNumber);
+    auto* slots = cmd->add_option("--slots", o->slots, "prompts per description, the person included");
     cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary, for the token counts");
-    cmd->callback([o, text, jsonl] {
+    cmd->callback([o, text, jsonl, slots] {
+        ENG_CHECK(!slots->count() || o->slots > 0, "deconstruct", "--slots ", o->slots, ", want at least 1");
         ENG_CHECK(text->count() + jsonl->count() == 1, "deconstruct", "give either a description in quotes or --jsonl");
         const Show show(*o);
         if (!o->jsonl) return show.text(o->text);
@@ -124,9 +119,10 @@ void add_deconstruct(CLI::App& app) {
         for (std::string line; std::getline(std::cin, line);) {
             ++number;
             if (line.empty()) continue;
-            const auto j = parse_line(line, number);
-            ENG_CHECK(j.is_object() && j.contains("text") && j["text"].is_string(), "deconstruct", "line ", number, " is not an object with a \"text\"");
-            show.line(j["text"], id_of(j, number));
+            const std::string where = "line " + std::to_string(number);
+            const auto j = eng::json_line("deconstruct", where, line);
+            ENG_CHECK(j.contains("text") && j["text"].is_string(), "deconstruct", where, " has no \"text\" that is text");
+            show.line(j["text"], id_of(j, where));
         }
     });
 }

@@ -2,9 +2,9 @@
 
 #include <charconv>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <toml++/toml.h>
+
+#include "engine/io/file.h"
 
 namespace scvd {
 namespace {
@@ -112,7 +112,7 @@ std::vector<Setting> settings(Config& c) {
     add("text.vocab", m.text.vocab, "rows of the token table");
     add("model.embed", m.embed, "d, width of the shared space");
     add("model.classes", m.classes, "identities of the ID loss; -1: those of the training split, 0: no classifier");
-    add("model.dtype", m.dtype, "compute precision: f32 | bf16");
+    add("model.dtype", m.dtype, "compute precision: f32 | bf16 | f64");
     add("model.recompute", m.recompute, "run transformer blocks again in backward: far less memory, about a third more time");
     add("cgi.residual", m.cgi.residual, "none | self");
     add("cgi.ffn", m.cgi.ffn, "hidden width of the interaction's FFNs, in units of d");
@@ -189,13 +189,10 @@ void load_config_text(Config& c, const std::string& text, const std::string& sou
 void load_config(Config& c, const std::string& name) {
     for (const Preset& p : presets)
         if (name == p.name) return load_config_text(c, p.text, "preset " + name);
-    std::ifstream in(name);
     std::string known;
     for (const std::string& preset : preset_names()) known += (known.empty() ? "" : ", ") + preset;
-    ENG_CHECK(in, "config", "\"", name, "\" is neither a preset (", known, ") nor a file that can be read");
-    std::ostringstream text;
-    text << in.rdbuf();
-    load_config_text(c, text.str(), name);
+    ENG_CHECK(std::filesystem::exists(name), "config", "\"", name, "\" is neither a preset (", known, ") nor a file that is there");
+    load_config_text(c, eng::read_file(name), name);
 }
 
 std::string to_toml(const Config& c) {
@@ -207,6 +204,29 @@ std::string to_toml(const Config& c) {
         s += x.key.substr(dot + 1) + " = " + x.get() + "\n";
     }
     return s;
+}
+
+// All of these are false for NaN.
+void Config::check() const {
+    using Numbers = std::initializer_list<std::pair<const char*, double>>;
+    model.check(), optimizer_options(train);
+    ENG_CHECK(train.schedule == "cosine" || train.schedule == "multistep", "config", "train.schedule = \"", train.schedule, "\", want cosine | multistep");
+    const auto at_least = [](double least, Numbers numbers) {
+        for (const auto& [key, v] : numbers) ENG_CHECK(v >= least, "config", key, " = ", v, ", want at least ", least);
+    };
+    const auto at_most = [](double most, Numbers numbers) {
+        for (const auto& [key, v] : numbers) ENG_CHECK(v <= most, "config", key, " = ", v, ", want at most ", most);
+    };
+    at_least(1, {{"train.epochs", train.epochs}, {"train.batch", train.batch}, {"train.accumulate", train.accumulate}, {"train.log_every", train.log_every},
+                 {"sd.slots", sd.slots}, {"sd.window", sd.window}, {"data.workers", data.workers}});
+    const Numbers shares{{"data.flip", data.flip}, {"data.erase", data.erase}, {"sd.prompt_dropout", sd.prompt_dropout}, {"sd.neutral", sd.neutral},
+                         {"train.beta1", train.beta1}, {"train.beta2", train.beta2}, {"train.ema", train.ema}};
+    at_least(0, shares), at_most(1, shares);
+    at_least(0, {{"data.pad", data.pad}, {"data.cache_mb", data.cache_mb}, {"train.eval_every", train.eval_every}, {"train.save_every", train.save_every},
+                 {"train.bucket_mb", train.bucket_mb}, {"train.lr", train.lr}, {"train.head_lr", train.head_lr}, {"train.weight_decay", train.weight_decay},
+                 {"train.bias_lr", train.bias_lr}, {"train.eps", train.eps}, {"train.warmup", train.warmup}, {"train.clip_norm", train.clip_norm},
+                 {"eval.shortlist", eval.shortlist}});
+    at_most(1, {{"eval.lambda", eval.lambda}});
 }
 
 eng::AdamWOptions optimizer_options(const Config::Train& t) {

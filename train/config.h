@@ -44,6 +44,8 @@ struct Config {
         int shortlist = 0;   // re-score the best K of stage 1; 0: all pairs
         float lambda = -1;   // weight of the global score; below 0: chosen on the validation split
     } eval;
+
+    void check() const;  // error: the first number out of its range, or word that is none of its list, with its key
 };
 
 struct Setting {

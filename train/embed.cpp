@@ -62,12 +62,12 @@ std::vector<std::string> lines_of(const std::string& path) {
 
 void embed(const EmbedOptions& o) {
     ENG_CHECK(!o.images.empty() || !o.texts.empty(), "embed", "neither --images nor --texts is given");
-    Config c = checkpoint_config(o.weights);
-    if (!o.dtype.empty()) c.model.dtype = o.dtype;
     eng::Recording off(nullptr);
-    eng::Arena arena;
-    Scvd model(c.model, arena, 1);
-    load_weights(o.weights, model);
+    const TrainedModel trained(o.weights, [&](Config& c) {
+        if (!o.dtype.empty()) c.model.dtype = o.dtype;
+    });
+    const Config& c = trained.config;
+    const Scvd& model = trained.model;
     std::vector<std::string> files;
     Rows images, texts;
     if (!o.images.empty()) images = embed_images(model, files = pictures_below(o.images));

@@ -57,8 +57,6 @@ struct Stream {  // what a rank prints on one of its two outputs
     }
 };
 
-struct RankProcess { pid_t pid = -1; };
-
 [[noreturn]] void become(const LaunchOptions& o, int rank, int port, int attempt, int out, int err) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // no rank outlives a launcher that is killed
     dup2(out, 1), dup2(err, 2);
@@ -79,7 +77,7 @@ struct RankProcess { pid_t pid = -1; };
 
 class Group {
 public:
-    Group(const LaunchOptions& o, int attempt) : ranks_(o.ranks) {
+    Group(const LaunchOptions& o, int attempt) : ranks_(std::size_t(o.ranks), -1) {
         const int port = free_port();
         for (int r = 0; r < o.ranks; ++r) {
             int out[2], err[2];
@@ -88,7 +86,7 @@ public:
             ENG_CHECK(pid >= 0, "launch", "rank ", r, " cannot be started: ", std::strerror(errno));
             if (pid == 0) become(o, r, port, attempt, out[1], err[1]);
             close(out[1]), close(err[1]);
-            ranks_[r].pid = pid;
+            ranks_[r] = pid;
             const std::string prefix = fmt::format("[{}] ", r);
             streams_.push_back({out[0], 1, prefix, ""}), streams_.push_back({err[0], 2, prefix, ""});
         }
@@ -101,14 +99,14 @@ public:
         Clock::time_point since{};
         while (!streams_.empty() || running()) {
             pump();
-            for (RankProcess& r : ranks_) {
+            for (pid_t& pid : ranks_) {
                 int status = 0;
-                if (r.pid < 0 || waitpid(r.pid, &status, WNOHANG) != r.pid) continue;
-                r.pid = -1;
+                if (pid < 0 || waitpid(pid, &status, WNOHANG) != pid) continue;
+                pid = -1;
                 if (status == 0 || failed) continue;
                 failed = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
                 since = Clock::now();
-                const auto rank = &r - ranks_.data();
+                const auto rank = &pid - ranks_.data();
                 if (WIFSIGNALED(status)) fmt::print(stderr, "scvd: launch: rank {} was ended by signal {} ({}); the others end too\n", rank, WTERMSIG(status), strsignal(WTERMSIG(status)));
                 else fmt::print(stderr, "scvd: launch: rank {} ended with exit code {}; the others end too\n", rank, failed);
             }
@@ -120,11 +118,11 @@ public:
 
 private:
     bool running() const {
-        return std::any_of(ranks_.begin(), ranks_.end(), [](const RankProcess& r) { return r.pid >= 0; });
+        return std::any_of(ranks_.begin(), ranks_.end(), [](pid_t pid) { return pid >= 0; });
     }
     void signal_all(int signal) {
-        for (const RankProcess& r : ranks_)
-            if (r.pid >= 0) kill(r.pid, signal);
+        for (const pid_t pid : ranks_)
+            if (pid >= 0) kill(pid, signal);
     }
     void pump() {
         std::vector<pollfd> waits;
@@ -133,7 +131,7 @@ private:
         for (std::size_t i = waits.size(); i-- > 0;)
             if (waits[i].revents && !streams_[i].pump()) close(streams_[i].fd), streams_.erase(streams_.begin() + std::ptrdiff_t(i));
     }
-    std::vector<RankProcess> ranks_;
+    std::vector<pid_t> ranks_;  // -1: has ended
     std::vector<Stream> streams_;
 };
 
@@ -141,6 +139,7 @@ private:
 
 int launch(const LaunchOptions& o) {
     ENG_CHECK(o.ranks >= 1 && o.ranks <= 4096, "launch", "-n ", o.ranks, ", want 1 to 4096 ranks");
+    ENG_CHECK(o.restarts >= 0, "launch", "--elastic-restarts ", o.restarts, ", want 0 or more");
     ENG_CHECK(!o.command.empty(), "launch", "what to start is missing: scvd launch -n 4 -- train --config demo ...");
     ENG_CHECK(o.command[0] != "launch", "launch", "a launch cannot start launches");
     std::signal(SIGINT, [](int) { asked_to_stop = 1; });

@@ -40,7 +40,7 @@ void add_query(LocalisationTable& table, const TextItem& item, const PictureRegi
                const float* maps, int gh, int gw) {
     for (std::size_t k = 0; k < item.prompts.size(); ++k) {
         const int p = item.phrase[k];
-        if (p == -2) continue;  // the whole description has no region of its own
+        if (p == description_prompt) continue;  // the whole description has no region of its own
         const std::size_t begin = p < 0 ? item.parts.person_begin : item.parts.phrases[p].begin;
         const std::size_t end = p < 0 ? item.parts.person_end : item.parts.phrases[p].end;
         const Mention* m = mention_at(mentions, begin, end);

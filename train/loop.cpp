@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -16,6 +15,7 @@
 #include "engine/comm/buckets.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
+#include "engine/rng.h"
 #include "engine/transfer.h"
 #include "train/build_id.h"
 #include "train/checkpoint.h"
@@ -52,7 +52,9 @@ class Run {
 public:
     Run(const TrainOptions& o, World& world)
         : options_(o), world_(world), config_(o.config), data_(dataset_of(config_)), bank_(config_, o.bpe) {
-        if (config_.model.classes < 0) config_.model.classes = data_.train.identities;
+        int& classes = config_.model.classes;
+        if (classes < 0) classes = data_.train.identities;
+        ENG_CHECK(classes == 0 || classes >= data_.train.identities, "config", "model.classes = ", classes, ", and the training split has ", data_.train.identities, " identities");
         ENG_CHECK(world.size() == 1 || config_.model.image.encoder == "vit" || config_.model.image.bn == "frozen", "train",
                   "image.bn = \"train\" would normalise by each rank's pictures alone; with several ranks use image.bn = \"frozen\"");
         world.agree("build", build_id());
@@ -122,9 +124,8 @@ private:
         return to_toml(c);
     }
     static std::string fingerprint(const Tensor& t) {
-        std::uint64_t h = 1469598103934665603u;  // FNV-1a
-        for (const float w : eng::download_wide(t)) h = (h ^ std::bit_cast<std::uint32_t>(w)) * 1099511628211u;
-        return fmt::format("{:016x}", h);
+        const auto values = eng::download_wide(t);
+        return fmt::format("{:016x}", eng::fnv1a({reinterpret_cast<const char*>(values.data()), values.size() * sizeof values[0]}));
     }
     void open_pictures() {
         train_pictures_ = pictures_of(config_, data_.train);
@@ -137,7 +138,6 @@ private:
     std::string file(const char* name) const { return (fs::path(options_.out) / name).string(); }
 
     void prepare_folder() {
-        config_.model.check(), optimizer_options(config_.train);  // what is wrong with them is said before there is a folder
         std::error_code error;
         ENG_CHECK(!fs::exists(file("last.safetensors")), "train", options_.out, " already holds a run; use --resume to go on with it or another --out");
         fs::create_directories(options_.out, error);
@@ -244,7 +244,6 @@ double schedule_factor(const Schedule& s, std::int64_t step) {
     if (step < s.warmup) return 0.1 + 0.9 * double(s.hold ? step : step + 1) / double(s.warmup);
     const double done = double(step - s.warmup) / double(std::max<std::int64_t>(1, s.total - s.warmup));
     if (s.shape == "cosine") return 0.5 * (1 + std::cos(3.14159265358979 * done));
-    ENG_CHECK(s.shape == "multistep", "config", "train.schedule = \"", s.shape, "\", want cosine | multistep");
     const double all = double(step) / double(s.total);
     return all < 0.625 ? 1 : all < 0.875 ? 0.1 : 0.01;
 }
@@ -255,6 +254,8 @@ void train(const TrainOptions& o) {
 }
 
 void train(const TrainOptions& o, World& world) {
+    o.config.check();  // what is wrong is said before anything is read or made
+    ENG_CHECK(o.stop_after >= 0, "train", "--stop-after ", o.stop_after, ", want 1 or more");
     eng::Tape::check_numerics = o.check_numerics;
     stop_when_asked();
     Run(o, world).go();

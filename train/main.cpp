@@ -13,7 +13,7 @@
 #include "train/build_id.h"
 #include "train/checkpoint.h"
 #include "train/cli.h"
-#include "train/eval.h"
+#include "train/evaluate_checkpoint.h"
 #include "train/launch.h"
 #include "train/loop.h"
 #include "train/search.h"
@@ -41,7 +41,7 @@ void add_device(CLI::App* cmd) {
 
 // Of a command that several ranks may run together.
 void add_comm_timeout(CLI::App* cmd, double& seconds) {
-    cmd->add_option("--comm-timeout", seconds, "with several ranks: seconds after which one that does not come is an error")->capture_default_str()->check(CLI::PositiveNumber);
+    cmd->add_option("--comm-timeout", seconds, "with several ranks: seconds after which one that does not come is an error")->capture_default_str();
 }
 
 void add_launch(CLI::App& app) {
@@ -81,9 +81,9 @@ void add_train(CLI::App& app) {
     auto c = std::make_shared<ConfigArgs>();
     c->add_to(cmd);
     add_device(cmd);
-    cmd->add_option("--data", c->overrides["data.root"], "data set folder (RSTPReid layout)");
+    cmd->add_option("--data", c->overrides["data.root"], "data set folder or its annotation file");
     cmd->add_option("--out", o->out, "run folder")->required();
-    cmd->add_option("--init", o->init, "start from the weights of this checkpoint");
+    cmd->add_option("--init", o->init, "start from the weights of this file: a checkpoint, or what `scvd import` reads");
     cmd->add_option("--bpe", o->bpe, "tokenizer vocabulary (default: assets/)");
     cmd->add_flag("--resume", o->resume, "go on from the last checkpoint in --out, bit for bit");
     cmd->add_flag("--check-numerics", o->check_numerics, "name the first op whose result is not finite");
@@ -112,7 +112,7 @@ void add_eval(CLI::App& app) {
     auto* cmd = app.add_subcommand("eval", "Honest retrieval metrics of a checkpoint on one split; localisation where regions are known");
     auto o = std::make_shared<EvalOptions>();
     add_device(cmd);
-    cmd->add_option("--weights", o->weights, "checkpoint")->required();
+    cmd->add_option("--weights", o->weights, "checkpoint, or a file that `scvd import` reads")->required();
     cmd->add_option("--data", o->data, "data set folder (default: the one it was trained on)");
     cmd->add_option("--split", o->split, "train | val | test")->capture_default_str()->check(CLI::IsMember({"train", "val", "test"}));
     cmd->add_option("--json", o->json, "write the numbers here too");
@@ -134,7 +134,7 @@ void add_index(CLI::App& app) {
     auto o = std::make_shared<IndexOptions>();
     cmd->add_option("folder", o->folder, "pictures, subfolders included")->required();
     add_device(cmd);
-    cmd->add_option("--weights", o->weights, "checkpoint")->required();
+    cmd->add_option("--weights", o->weights, "checkpoint, or a file that `scvd import` reads")->required();
     cmd->add_option("--out", o->out, "index file")->required();
     cmd->add_flag("--skip-bad", o->skip_bad, "leave out pictures that cannot be decoded");
     add_comm_timeout(cmd, o->comm_timeout);
@@ -185,6 +185,7 @@ void add_explain(CLI::App& app) {
     cmd->add_option("--sheet", o->sheet, "all of them on one labelled PNG too");
     cmd->add_option("--results", o->results, "how many results to explain")->capture_default_str();
     cmd->callback([o] {
+        ENG_CHECK(o->results > 0, "explain", "--results ", o->results, ", want at least 1");
         o->search.top = std::max(o->search.top, o->results);
         const SearchPage page = search(o->search);
         for (const auto& p : write_heatmaps(page, o->out, o->results)) fmt::print("{}\n", p);
@@ -197,22 +198,22 @@ void add_explain(CLI::App& app) {
 
 // The sentence for a word that is no command, or an option that its command does not have; "" when neither is the fault.
 std::string unknown_word(const CLI::App& app, int argc, char** argv) {
-    std::vector<std::string> commands;
-    for (const CLI::App* c : app.get_subcommands({})) commands.push_back(c->get_name());
-    const CLI::App* command = nullptr;
+    const CLI::App* command = &app;
+    std::string path;  // "data check"
     for (int i = 1; i < argc; ++i) {
         const std::string word = argv[i], name = word.substr(0, word.find('='));
         if (word == "--") break;
-        if (!command) {
+        if (std::vector<std::string> commands; !command->get_subcommands({}).empty()) {  // of the program, or of one of its commands
+            for (const CLI::App* c : command->get_subcommands({})) commands.push_back(c->get_name());
             if (word == "--cpu-threads") ++i;  // and its value
             if (word.rfind("-", 0) == 0) continue;
             if (std::find(commands.begin(), commands.end(), word) == commands.end())
                 return fmt::format("unknown command \"{}\"; did you mean \"{}\"?", word, nearest(word, commands));
-            command = app.get_subcommand(word);
+            command = command->get_subcommand(word), path += (path.empty() ? "" : " ") + word;
         } else if (name.rfind("--", 0) == 0 && !command->get_option_no_throw(name)) {
             std::vector<std::string> options;
             for (const CLI::Option* o : command->get_options()) options.push_back("--" + (o->get_lnames().empty() ? "" : o->get_lnames()[0]));
-            return fmt::format("{}: unknown option {}; did you mean {}?", command->get_name(), name, nearest(name, options));
+            return fmt::format("{}: unknown option {}; did you mean {}?", path, name, nearest(name, options));
         }
     }
     return "";
@@ -234,8 +235,7 @@ int main(int argc, char** argv) {
     app.require_subcommand(1);
     app.set_version_flag("--version", build_id());
     app.set_help_all_flag("--help-all", "help of every subcommand");
-    int threads = 0;
-    app.add_option("--cpu-threads", threads, "threads of the CPU kernels; 0: all cores")->each([](const std::string& n) { eng::set_num_threads(std::stoi(n)); });
+    app.add_option_function<unsigned>("--cpu-threads", [](unsigned n) { eng::set_num_threads(int(n)); }, "threads of the CPU kernels; 0: all cores");
     add_synth(app), add_train(app), add_launch(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
     add_import(app), add_export(app), add_embed(app), add_data(app);
     try {

@@ -26,18 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr int kPicturesAtOnce = 64;
 
-// A trained model ready for use.
-struct Ready {
-    Config config;
-    eng::Arena arena;
-    std::unique_ptr<Scvd> model;
-    RunState state;
-    explicit Ready(const std::string& weights) : config(checkpoint_config(weights)) {
-        model = std::make_unique<Scvd>(config.model, arena, 1);
-        state = load_weights(weights, *model).state;
-    }
-};
-
 void drop_undecodable(std::vector<std::string>& files, bool aloud) {
     const auto why = eng::errors_of_all(std::int64_t(files.size()), 1, [&](std::int64_t i) { load_image(files[i]); });
     std::vector<std::string> good;
@@ -100,14 +88,14 @@ ImageFeatures subset(const Index& ix, const std::vector<int>& which, eng::DType 
 
 std::string label_of(const TextItem& item, std::size_t prompt) {
     const int p = item.phrase[prompt];
-    return p == -1 ? item.parts.person : p == -2 ? "the whole description" : item.parts.phrases[p].text;
+    return p == person_prompt ? item.parts.person : p == description_prompt ? "the whole description" : item.parts.phrases[p].text;
 }
 
 // Pictures, weights and heat maps of the results to show.
-void fill_views(SearchPage& page, const Ready& m, const ImageSide& shown, const TextItem& item, const TextSide& text) {
+void fill_views(SearchPage& page, const TrainedModel& m, const ImageSide& shown, const TextItem& item, const TextSide& text) {
     PairList pairs;
     for (int r = 0; r < int(page.results.size()); ++r) pairs.add(r, 0);
-    const PairVectors v = m.model->interaction()(shown, text, pairs, true);
+    const PairVectors v = m.model.interaction()(shown, text, pairs, true);
     const auto maps = eng::download<float>(eng::cast(v.map, eng::DType::f32)), weights = eng::download<float>(eng::cast(v.weights, eng::DType::f32));
     const auto cells = v.map.cols();
     const Grid g = m.config.model.grid();
@@ -129,14 +117,14 @@ void fill_views(SearchPage& page, const Ready& m, const ImageSide& shown, const 
 }
 
 // How well each prompt alone fits each result: its pair score as a description of its own.
-void fill_phrase_scores(SearchPage& page, const Ready& m, const ImageSide& shown, TextBank& bank, const TextItem& item, eng::Arena& arena) {
+void fill_phrase_scores(SearchPage& page, const TrainedModel& m, const ImageSide& shown, TextBank& bank, const TextItem& item, eng::Arena& arena) {
     std::vector<TextItem> alone;
-    for (std::size_t k = 0; k < item.prompts.size(); ++k) alone.push_back(bank.item(item.phrase[k] == -2 ? item.text : bank.prompt_text(item.prompts[k])));
-    const TextSide text = m.model->interaction().text_side(m.model->encode_texts(make_text_batch(arena, bank, pointers(alone))));
+    for (std::size_t k = 0; k < item.prompts.size(); ++k) alone.push_back(bank.item(item.phrase[k] == description_prompt ? item.text : bank.prompt_text(item.prompts[k])));
+    const TextSide text = m.model.interaction().text_side(m.model.encode_texts(make_text_batch(arena, bank, pointers(alone))));
     PairList pairs;
     for (int r = 0; r < int(page.results.size()); ++r)
         for (int k = 0; k < int(alone.size()); ++k) pairs.add(r, k);
-    const auto scores = m.model->pair_scores(shown, text, pairs);
+    const auto scores = m.model.pair_scores(shown, text, pairs);
     for (std::size_t r = 0; r < page.results.size(); ++r)
         for (std::size_t k = 0; k < alone.size(); ++k) page.results[r].phrases[k].score = scores[r * alone.size() + k];
 }
@@ -145,7 +133,7 @@ void fill_phrase_scores(SearchPage& page, const Ready& m, const ImageSide& shown
 
 int build_index(const IndexOptions& o, World& world) {
     eng::Recording off(nullptr);
-    Ready m(o.weights);
+    TrainedModel m(o.weights);
     auto files = pictures_below(o.folder);
     if (o.skip_bad) drop_undecodable(files, world.first());
     const auto& im = m.config.model.image;
@@ -160,7 +148,7 @@ int build_index(const IndexOptions& o, World& world) {
             return std::pair{int(first), int(std::min<std::int64_t>(kPicturesAtOnce, n - first))};
         };
         ImageFeatures own;
-        if (const auto [first, count] = block(world.rank()); count > 0) own = m.model->encode_images(read_pictures(step, pictures, first, count, im.height, im.width));
+        if (const auto [first, count] = block(world.rank()); count > 0) own = m.model.encode_images(read_pictures(step, pictures, first, count, im.height, im.width));
         for (int r = 0; r < world.size(); ++r) {
             const int count = block(r).second;
             if (count == 0) continue;
@@ -185,25 +173,26 @@ SearchPage search(const SearchOptions& o) {
     eng::Recording off(nullptr);
     ENG_CHECK(o.query.find_first_not_of(" \t\r\n") != std::string::npos, "search", "the description is empty");
     ENG_CHECK(o.top > 0 && o.shortlist > 0, "search", "--top and --shortlist want at least 1");
+    ENG_CHECK(o.lambda <= 1, "search", "--lambda ", o.lambda, ", want at most 1");
     eng::Arena arena;
     const Index ix = open_index(o.index, arena);
-    const Ready m(o.weights.empty() ? ix.weights : o.weights);
+    TrainedModel m(o.weights.empty() ? ix.weights : o.weights);
     ENG_CHECK(ix.global.cols() == m.config.model.embed && ix.patches == m.config.model.tokens(), "search",
               o.index, " was made by a model of another shape than ", o.weights.empty() ? ix.weights : o.weights);
     TextBank bank(m.config, o.bpe);
     const TextItem item = bank.item(o.query);
-    const TextFeatures features = m.model->encode_texts(make_text_batch(arena, bank, {&item}));
-    const TextSide text = m.model->interaction().text_side(features);
+    const TextFeatures features = m.model.encode_texts(make_text_batch(arena, bank, {&item}));
+    const TextSide text = m.model.interaction().text_side(features);
     const auto global = eng::download<float>(eng::cast(global_scores(features.global, eng::cast(ix.global, features.global.dtype())), eng::DType::f32));
     const std::vector<int> listed = shortlist(global, std::max(o.shortlist, o.top));
-    const float lambda = o.lambda >= 0 ? o.lambda : float(m.state.lambda);
-    const auto side_of = [&](const std::vector<int>& which) { return m.model->interaction().image_side(subset(ix, which, m.model->params().compute_dtype())); };
+    const float lambda = o.lambda >= 0 ? o.lambda : float(m.loaded.state.lambda);
+    const auto side_of = [&](const std::vector<int>& which) { return m.model.interaction().image_side(subset(ix, which, m.model.params().compute_dtype())); };
     std::vector<float> pair(global.size(), 0), fused(global.size(), 0);
     for (std::size_t first = 0; first < listed.size(); first += kPicturesAtOnce) {
         const std::vector<int> part(listed.begin() + first, listed.begin() + std::min(listed.size(), first + kPicturesAtOnce));
         PairList pairs;
         for (int i = 0; i < int(part.size()); ++i) pairs.add(i, 0);
-        const auto s = m.model->pair_scores(side_of(part), text, pairs);
+        const auto s = m.model.pair_scores(side_of(part), text, pairs);
         for (std::size_t i = 0; i < part.size(); ++i) pair[part[i]] = s[i], fused[part[i]] = lambda * global[part[i]] + (1 - lambda) * s[i];
     }
     std::vector<int> shown = listed;

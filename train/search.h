@@ -8,7 +8,7 @@
 namespace scvd {
 
 struct IndexOptions {
-    std::string weights, folder, out, bpe;
+    std::string weights, folder, out;
     double comm_timeout = 60;  // seconds, with several ranks
     bool skip_bad = false;  // pictures that cannot be decoded: named and left out, instead of an error
 };
@@ -24,7 +24,7 @@ struct SearchOptions {
 // Ranked results with scores, per-phrase weights and heat maps.
 SearchPage search(const SearchOptions&);
 nlohmann::json to_json(const SearchPage&);
-// One PNG per prompt of the best result (or of `picture`), named after the phrase. Returns the paths written.
+// One PNG per prompt of the first so many results, named after the phrase. Returns the paths written.
 std::vector<std::string> write_heatmaps(const SearchPage&, const std::string& folder, int results);
 
 }  // namespace scvd

@@ -40,6 +40,7 @@ void World::agree(const std::string& what, const std::string& text) {
 }
 
 void in_world(double timeout, const std::function<void(World&)>& f) {
+    ENG_CHECK(timeout > 0, "comm", "--comm-timeout ", timeout, ", want more than 0 seconds");
     const auto group = eng::join_group(timeout);
     if (group) eng::default_gpu = group->self().local_rank;
     const auto telling = [&](auto&& step) {  // the others may be waiting for this rank

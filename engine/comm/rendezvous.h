@@ -1,7 +1,6 @@
 #pragma once
 // How the ranks of a run find each other, and how they learn that one of them is gone. Rank 0 listens on a TCP port; all
 // ranks, itself included, keep two connections to it: one for questions, one for news and signs of life.
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>

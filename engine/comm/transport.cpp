@@ -1,6 +1,5 @@
 #include "engine/comm/transport.h"
 
-#include <cstring>
 
 #include "engine/error.h"
 

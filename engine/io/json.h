@@ -15,6 +15,8 @@ Json parse_json(std::string_view text, const Json::parser_callback_t& watch = nu
 OrderedJson parse_ordered_json(std::string_view text);
 // The same without an exception: what is no JSON gives a value that is_discarded(), and so neither an object nor a list.
 Json parse_json_or_discard(std::string_view text);
+// An object from one line of a file. The error is `component`'s: "<where> is not a JSON object", and why.
+Json json_line(const char* component, const std::string& where, std::string_view line);
 // What was wrong, for a message: what() without the library's own "[json.exception.parse_error.101] " before it,
 // and, where the text was a line of something, without its own "line 1, ".
 std::string reason(const Json::exception&, bool of_a_line = false);

@@ -1,6 +1,5 @@
 #include "engine/io/tensor_file.h"
 
-#include <cstring>
 
 #include "engine/error.h"
 #include "engine/io/json.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
-#include <set>
 
 #include "engine/error.h"
 #include "engine/io/pickle.h"

@@ -72,10 +72,13 @@ struct PromptOptions {
     bool whole_description = false;             // the description itself takes one slot behind the person
 };
 
-// All three have `slots` entries; the entries of an empty slot are "", -3 and 0.
+// What a prompt says when it is no phrase, in place of an index into phrases.
+constexpr int person_prompt = -1, description_prompt = -2, no_prompt = -3;
+
+// All three have `slots` entries; the entries of an empty slot are "", no_prompt and 0.
 struct Prompts {
     std::vector<std::string> text;
-    std::vector<int> phrase;          // -1 the person slot, -2 the whole description, else index into phrases
+    std::vector<int> phrase;          // index into phrases, or one of the above
     std::vector<std::uint8_t> mask;   // 1 where there is a prompt; slot 0 always
 };
 

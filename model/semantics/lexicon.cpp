@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <sstream>
 
 #include "engine/error.h"
+#include "engine/io/file.h"
 
 namespace scvd {
 namespace {
@@ -157,11 +157,7 @@ Lexicon Lexicon::load(const std::string& file, Words words) {
     } else if (file.empty()) {
         lexicon.parse(built_in, "lexicon.txt");
     } else {
-        std::ifstream in(file);
-        ENG_CHECK(in, "lexicon", "cannot open ", file);
-        std::ostringstream all;
-        all << in.rdbuf();
-        lexicon.parse(all.str(), file);
+        lexicon.parse(eng::read_file(file), file);
     }
     lexicon.parse(function_words, "function_words.txt");
     std::istringstream known{std::string(known_words)};

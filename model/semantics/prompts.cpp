@@ -125,7 +125,7 @@ PromptOptions unlimited(PromptOptions o, const Deconstruction& d) {
 Prompts make_prompts(const Deconstruction& d, const PromptOptions& options, std::string_view description) {
     check(options);
     const auto slots = static_cast<std::size_t>(options.slots);
-    Prompts p{std::vector<std::string>(slots), std::vector<int>(slots, -3), std::vector<std::uint8_t>(slots, 0)};
+    Prompts p{std::vector<std::string>(slots), std::vector<int>(slots, no_prompt), std::vector<std::uint8_t>(slots, 0)};
     std::size_t used = 0;
     const auto add = [&](std::string text, int phrase) {
         p.text[used] = std::move(text);
@@ -136,8 +136,8 @@ Prompts make_prompts(const Deconstruction& d, const PromptOptions& options, std:
     const auto person = std::find_if(d.phrases.begin(), d.phrases.end(),
                                      [](const Phrase& ph) { return ph.category == Category::person; });
     const bool described = person != d.phrases.end() && !options.neutral;
-    add(render(options, Category::person, who, described ? std::string_view(person->text) : who), -1);
-    if (options.whole_description) add(std::string(description), -2);
+    add(render(options, Category::person, who, described ? std::string_view(person->text) : who), person_prompt);
+    if (options.whole_description) add(std::string(description), description_prompt);
     for (const int i : choose(d.phrases, slots - used)) {
         const Phrase& phrase = d.phrases[static_cast<std::size_t>(i)];
         add(render(options, phrase.category, who, phrase.text), i);

@@ -45,7 +45,7 @@ void transpose(const TransposeArgs& a) {
         using T = decltype(tag);
         const T* x = ptr<T>(a.x);
         const std::int64_t N = a.x.rows, C = a.x.cols;
-        parallel_for(C, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(N, 1)), [&](std::int64_t b, std::int64_t e) {
+        parallel_for(C, row_grain(N), [&](std::int64_t b, std::int64_t e) {
             for (std::int64_t c = b; c < e; ++c)
                 emit(a.y, c * N, (c + 1) * N, [&](std::int64_t i) { return acc_t<T>(x[(i - c * N) * C + c]); });
         });

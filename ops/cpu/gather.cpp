@@ -1,5 +1,4 @@
 // Kernels that move rows. Scatters are split by columns, so every sum runs in the order of the rows.
-#include <limits>
 
 #include "ops/cpu/math.h"
 #include "ops/cpu/store.h"

@@ -40,7 +40,7 @@ void gemm_f32(const GemmArgs& g, Extents x) {
     const float *bias = ptr<float>(g.bias), *res = ptr<float>(g.residual);
     const bool prefill = bias || res;
     if (prefill)
-        parallel_for(x.m, std::max<std::int64_t>(1, kGrain / x.n), [&](std::int64_t first, std::int64_t last) {
+        parallel_for(x.m, row_grain(x.n), [&](std::int64_t first, std::int64_t last) {
             for (std::int64_t m = first; m < last; ++m) {
                 float* y = c + m * x.n;
                 if (res) std::memcpy(y, res + m * x.n, std::size_t(x.n) * 4);

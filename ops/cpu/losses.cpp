@@ -10,11 +10,12 @@ void softmax_xent_forward(const SoftmaxXentFwd& a) {
         using T = decltype(tag);
         using A = acc_t<T>;
         const std::int64_t C = a.logits.cols;
-        parallel_for(a.logits.rows, std::max<std::int64_t>(1, kGrain / C), [&](std::int64_t b, std::int64_t e) {
+        const auto* target = ptr<std::int32_t>(a.target);
+        for (std::int64_t n = 0; n < a.logits.rows; ++n) ENG_CHECK(target[n] >= 0 && target[n] < C, "softmax_xent", "target ", target[n], " of ", C, " classes");
+        parallel_for(a.logits.rows, row_grain(C), [&](std::int64_t b, std::int64_t e) {
             for (std::int64_t n = b; n < e; ++n) {
                 const T* x = row<T>(a.logits, n);
-                const std::int32_t y = ptr<std::int32_t>(a.target)[n];
-                ENG_CHECK(y >= 0 && y < C, "softmax_xent", "target ", y, " of ", C, " classes");
+                const std::int32_t y = target[n];
                 A hi = A(x[0]), s = 0;
                 for (std::int64_t c = 1; c < C; ++c) hi = std::max(hi, A(x[c]));
 #pragma omp simd reduction(+ : s)
@@ -31,7 +32,7 @@ void softmax_xent_backward(const SoftmaxXentBwd& a) {
         using T = decltype(tag);
         using A = acc_t<T>;
         const std::int64_t C = a.logits.cols;
-        parallel_for(a.logits.rows, std::max<std::int64_t>(1, kGrain / C), [&](std::int64_t b, std::int64_t e) {
+        parallel_for(a.logits.rows, row_grain(C), [&](std::int64_t b, std::int64_t e) {
             for (std::int64_t n = b; n < e; ++n) {
                 const T* x = row<T>(a.logits, n);
                 const A g = ptr<A>(a.dloss)[n], lse = ptr<A>(a.lse)[n];

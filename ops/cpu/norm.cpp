@@ -8,7 +8,6 @@
 namespace eng::cpu {
 namespace {
 
-std::int64_t row_grain(std::int64_t cols) { return std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, cols)); }
 
 template <class A> struct Stats { A mean, rstd; };
 template <class A, class T>

@@ -68,7 +68,7 @@ void row_dot(const RowDotArgs& a) {
     dispatch_float(a.a.dtype, "row_dot", [&](auto tag) {
         using T = decltype(tag);
         using A = acc_t<T>;
-        parallel_for(a.a.rows, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, a.a.cols)), [&](std::int64_t b, std::int64_t e) {
+        parallel_for(a.a.rows, row_grain(a.a.cols), [&](std::int64_t b, std::int64_t e) {
             emit(a.y, b, e, [&](std::int64_t n) { return dot<T, A>(row<T>(a.a, n), row<T>(a.b, n), a.a.cols); });
         });
     });

@@ -1,5 +1,6 @@
 #pragma once
 // Element access, and the one place where CPU kernels honour Mode and the dtype of an output.
+#include <algorithm>
 #include <vector>
 
 #include "engine/parallel.h"
@@ -8,6 +9,7 @@
 namespace eng::cpu {
 
 constexpr std::int64_t kGrain = 4096;  // elements worth a thread of their own
+inline std::int64_t row_grain(std::int64_t cols) { return std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, cols)); }  // and rows of them
 
 template <class T> T* ptr(const View& v) { return static_cast<T*>(v.p); }
 template <class T> T* row(const View& v, std::int64_t r) { return ptr<T>(v) + r * v.pitch; }

@@ -49,7 +49,7 @@ void batch_norm_forward(const BatchNormFwd& a) {
         statistics_of<T>(a);
         const std::int64_t C = a.x.cols;
         const A *mean = ptr<A>(a.mean), *rstd = ptr<A>(a.rstd);
-        parallel_for(a.x.rows, std::max<std::int64_t>(1, kGrain / C), [&](std::int64_t b, std::int64_t e) {
+        parallel_for(a.x.rows, row_grain(C), [&](std::int64_t b, std::int64_t e) {
             for (std::int64_t n = b; n < e; ++n) {
                 const T* x = row<T>(a.x, n);
                 T* y = row<T>(a.y, n);

@@ -8,7 +8,7 @@ void spread_heads_forward(const SpreadHeadsFwd& a) {
     dispatch_float(a.x.dtype, "spread_heads", [&](auto tag) {
         using T = decltype(tag);
         const std::int64_t C = a.x.cols, D = C / a.heads;
-        parallel_for(a.y.rows, kGrain / C + 1, [&](std::int64_t b, std::int64_t e) {
+        parallel_for(a.y.rows, row_grain(C), [&](std::int64_t b, std::int64_t e) {
             for (std::int64_t r = b; r < e; ++r) {
                 const std::int64_t s = r % a.slots, h = r / a.slots % a.heads, seq = r / a.slots / a.heads;
                 const T* x = row<T>(a.x, ptr<std::int32_t>(a.begin)[seq] + s);
@@ -42,7 +42,7 @@ void center_rows(const CenterRowsArgs& a) {
         using T = decltype(tag);
         using A = acc_t<T>;
         const std::int64_t C = a.x.cols;
-        parallel_for(a.x.rows, kGrain / C + 1, [&](std::int64_t b, std::int64_t e) {
+        parallel_for(a.x.rows, row_grain(C), [&](std::int64_t b, std::int64_t e) {
             for (std::int64_t r = b; r < e; ++r) {
                 const T* x = row<T>(a.x, r);
                 A mean = 0;
@@ -73,7 +73,7 @@ void slot_mix_forward(const SlotMixFwd& a) {
         using T = decltype(tag);
         using A = acc_t<T>;
         const std::int64_t K = a.scores.cols, S = a.slots;
-        parallel_for(a.scores.rows, kGrain / K + 1, [&](std::int64_t first, std::int64_t last) {
+        parallel_for(a.scores.rows, row_grain(K), [&](std::int64_t first, std::int64_t last) {
             std::vector<A> p(std::size_t(K), A(0)), u(p);
             for (std::int64_t r = first; r < last; ++r) {
                 const std::int64_t text = ptr<std::int32_t>(a.text)[r / a.patches], len = ptr<std::int32_t>(a.len)[text];
@@ -100,7 +100,7 @@ void slot_mix_backward(const SlotMixBwd& a) {
         using T = decltype(tag);
         using A = acc_t<T>;
         const std::int64_t K = a.y.cols, S = a.slots;
-        parallel_for(a.y.rows, kGrain / K + 1, [&](std::int64_t first, std::int64_t last) {
+        parallel_for(a.y.rows, row_grain(K), [&](std::int64_t first, std::int64_t last) {
             std::vector<A> p(std::size_t(K), A(0)), u(p), dp(p);
             for (std::int64_t r = first; r < last; ++r) {
                 const A rstd = ptr<A>(a.rstd)[r];

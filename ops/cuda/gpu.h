@@ -1,7 +1,7 @@
 #pragma once
 // The one header that every .cu file includes. The same kernel source is compiled twice: by nvcc into device code, and
 // by g++ (-x c++) into host functions that the emulator in tests/cuemu runs under sanitizers and random schedules.
-// Whatever differs between the two lives here and in ptx.h; docs/adding-an-op.md lists the rules for kernels.
+// Whatever differs between the two lives here and in ptx.h; docs/cuda.md has the rules for kernels.
 #include "engine/context_cuda.h"
 #include "engine/environment.h"
 
@@ -56,6 +56,15 @@ struct Launch {
     unsigned cluster = 1;  // blocks side by side along x that run at the same time; more than one from sm_90 on
 };
 
+#if !GPU_EMULATED
+// With CUDA_LAUNCH_BLOCKING=1 what a kernel does wrong is found here, and named.
+[[noreturn]] inline void launch_failed(const void* kernel, const Launch& cfg, cudaError_t e) {
+    const char* name = "?";
+    cudaFuncGetName(&name, kernel);
+    fail("cuda", name, " in ", cfg.grid.x, "x", cfg.grid.y, "x", cfg.grid.z, " blocks of ", cfg.block.x, " threads with ", cfg.smem, " bytes: ", cudaGetErrorString(e));
+}
+#endif
+
 // Runs Kernel on the compute stream; an empty grid is no launch. The only way to start a kernel.
 template <auto Kernel, class... Args>
 void launch(const Launch& cfg, Args&&... args) {
@@ -84,7 +93,7 @@ void launch(const Launch& cfg, Args&&... args) {
         attributes[n++].val.clusterDim = {cfg.cluster, 1, 1};
     }
     const cudaLaunchConfig_t config{cfg.grid, cfg.block, cfg.smem, stream(), attributes, n};
-    CUDA_CHECK(cudaLaunchKernelEx(&config, Kernel, std::forward<Args>(args)...));
+    if (const cudaError_t e = cudaLaunchKernelEx(&config, Kernel, std::forward<Args>(args)...); e != cudaSuccess) launch_failed(reinterpret_cast<const void*>(Kernel), cfg, e);
 #endif
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Every PTX instruction the kernels use, wrapped; nothing else may contain asm. Each wrapper has its host twin beside it
+// Every PTX instruction the kernels use, wrapped; nothing else but wgmma.h may contain asm. Each wrapper has its host twin beside it
 // (tests/cuemu/async.h), so that a reader can compare the two. The asm side is proved on a GPU only, by the conformance
 // test, which holds both to the same formulas.
 #include "ops/cuda/gpu.h"

@@ -56,13 +56,9 @@ struct Consumer {
         if (lane == 0) mbar_arrive(&s->empty[at.stage]);
         at.next();
     }
-    // Products of the two warpgroups take turns, of which each but the first begins when the other warpgroup has passed it on.
-    PTX_INLINE void take_turn(bool first) const {
-        if (group > 0 || !first) named_barrier_sync(kTurn + group, 256);
-    }
-    PTX_INLINE void pass_turn(bool last) const {
-        if (group == 0 || !last) named_barrier_arrive(kTurn + (group ^ 1), 256);
-    }
+    // Products of the two warpgroups take turns, strictly by turns from the kernel's begin to its end.
+    PTX_INLINE void take_turn() const { named_barrier_sync(kTurn + group, 256); }
+    PTX_INLINE void pass_turn() const { named_barrier_arrive(kTurn + (group ^ 1), 256); }
     PTX_INLINE int column(int j) const { return 8 * j + lane % 4 * 2; }
 };
 
@@ -153,15 +149,14 @@ PTX_INLINE void feed_forward(Consumer& t, float (&acc)[kHalf / 2], int chunks) {
             for (int i = 0; i < 2; ++i)
                 h[j / 2][j % 2 * 2 + i] = pack_bf16(quick_gelu_fast(x[4 * j + 2 * i] * t.r[i] + c.x), quick_gelu_fast(x[4 * j + 2 * i + 1] * t.r[i] + c.y));
         }
-        const bool last = chunk + 1 == chunks;
-        const Stage &st = t.s->stage[t.at.stage], &next = last ? st : t.after();  // behind the last come no units: the last again
-        t.take_turn(chunk == 0);
+        const Stage &st = t.s->stage[t.at.stage], &next = chunk + 1 < chunks ? t.after() : st;  // behind the last come no units: the last again
+        t.take_turn();
         wgmma_fence();
 #pragma unroll
         for (int k = 0; k < 4; ++k) wgmma_bf16<kHalf, Major::k>(acc, h[k], wgmma_desc(st.big, 16, k * 32), true);
         look_up(t, x, next);
         wgmma_commit();
-        t.pass_turn(last);
+        t.pass_turn();
         wgmma_wait<0>();
         t.release();
     }
@@ -249,6 +244,7 @@ PTX_INLINE void consume_tile(Consumer& t, int taken, int rows, int chunks) {
 PTX_INLINE void consume(Smem* s, const VsrPoolArgs& a, int units) {
     Consumer t{s, a, int(threadIdx.x) / 128 - 1, int(threadIdx.x) / 32 % 4, int(threadIdx.x) % 32, {}, {}, {}, {}, {}};
     const int chunks = int(a.u.cols) / 64;
+    if (t.group == 1) t.pass_turn();  // the other begins
     for (int n = blockIdx.x; n < units; n += gridDim.x) {
         const Unit u = unit_at(a, n);
         const Place own = place(a, n, t.group);
@@ -263,6 +259,7 @@ PTX_INLINE void consume(Smem* s, const VsrPoolArgs& a, int units) {
         if (own.pair >= 0) emit<4>(a.t, std::int64_t(own.pair) * kC + col, top);
         named_barrier_sync(kMaxima + t.group, 128);  // they are read: the next unit may begin
     }
+    if (t.group == 0) t.take_turn();  // which nobody needs, so that no barrier is left half full
 }
 
 // What every tile needs of the weights, as f32.

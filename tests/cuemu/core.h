@@ -132,7 +132,7 @@ struct Warp {
 
 struct Barrier {
     unsigned expected = 0, arrived = 0;
-    int accumulate = 0;  // for __syncthreads_count / _or / _and
+    int accumulate = 0;  // for __syncthreads_count
     int result = 0;
     Site at;
     std::vector<Thread*> waiting;

@@ -80,8 +80,6 @@ struct Invoke<Kernel> {
 // ---- block and warp synchronisation ----------------------------------------------
 inline void __syncthreads(GPU_SITE_ONLY) { cuemu::bar_sync(0, 0, site, "__syncthreads"); }
 inline int __syncthreads_count(int p GPU_SITE) { return cuemu::bar_reduce(p != 0, site); }
-inline int __syncthreads_or(int p GPU_SITE) { return cuemu::bar_reduce(p != 0, site) != 0; }
-inline int __syncthreads_and(int p GPU_SITE) { return cuemu::bar_reduce(p == 0, site) == 0; }
 inline void __threadfence() { cuemu::threadfence(); }
 inline void __threadfence_block() { cuemu::threadfence(); }
 inline void __nanosleep(unsigned) { cuemu::yield(); }
@@ -215,8 +213,8 @@ inline unsigned __reduce_or_sync(unsigned m, unsigned v GPU_SITE) {
 
 // ---- atomics (instantiated in core.cpp for the types CUDA has) ----------------------
 namespace cuemu {
-template <class T, class Op>
-T atomic_rmw(T* p, T v);
+template <class T>
+T atomic_add(T* p, T v);
 template <class T>
 T atomic_exch(T* p, T v);
 template <class T>
@@ -226,19 +224,7 @@ using Same = std::type_identity_t<T>;
 }  // namespace cuemu
 template <class T>
 T atomicAdd(T* p, cuemu::Same<T> v) {
-    return cuemu::atomic_rmw<T, cuemu::Add>(p, v);
-}
-template <class T>
-T atomicMin(T* p, cuemu::Same<T> v) {
-    return cuemu::atomic_rmw<T, cuemu::Min>(p, v);
-}
-template <class T>
-T atomicMax(T* p, cuemu::Same<T> v) {
-    return cuemu::atomic_rmw<T, cuemu::Max>(p, v);
-}
-template <class T>
-T atomicOr(T* p, cuemu::Same<T> v) {
-    return cuemu::atomic_rmw<T, cuemu::Or>(p, v);
+    return cuemu::atomic_add<T>(p, v);
 }
 template <class T>
 T atomicExch(T* p, cuemu::Same<T> v) {
@@ -249,20 +235,7 @@ T atomicCAS(T* p, cuemu::Same<T> e, cuemu::Same<T> v) {
     return cuemu::atomic_cas<T>(p, e, v);
 }
 
-// ---- loads with hints, arithmetic intrinsics ---------------------------------------
-template <class T>
-T __ldg(const T* p) {
-    return *p;
-}
-template <class T>
-T __ldcs(const T* p) {
-    return *p;
-}
-template <class T>
-void __stcs(T* p, cuemu::Same<T> v) {
-    *p = v;
-}
-
+// ---- arithmetic intrinsics ----------------------------------------------------------
 namespace cuemu {
 // x rounded to so many significant bits: what an approximate instruction may give.
 inline float to_bits(float x, int significant) {
@@ -273,18 +246,12 @@ inline float to_bits(float x, int significant) {
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 // A function's struct result that goes straight to memory is a store g++ does not announce to the access checker.
 #define __float2bfloat16(x) __nv_bfloat16(x)
-#define __expf(x) ::expf(x)  // glibc owns the name __expf; the device's is less accurate
-#define __logf(x) ::logf(x)
 inline float __fdividef(float a, float b) { return a / b; }
-inline float __frcp_rn(float x) { return 1.0f / x; }
-inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
-inline int __float_as_int(float f) { return cuemu::bits<int>(f); }
 inline unsigned __float_as_uint(float f) { return cuemu::bits<unsigned>(f); }
 inline float __int_as_float(int i) { return cuemu::bits<float>(i); }
 inline float __uint_as_float(unsigned i) { return cuemu::bits<float>(i); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
-inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a < b ? b : a; }
 inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }

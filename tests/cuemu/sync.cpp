@@ -198,12 +198,12 @@ static void atomic_enter(T* p, const void* pc) {
     if (__asan_region_is_poisoned(p, sizeof(T))) *(volatile char*)p;  // let ASan report it
 #endif
 }
-template <class T, class Op>
-T atomic_rmw(T* p, T v) {
+template <class T>
+T atomic_add(T* p, T v) {
     atomic_enter(p, CUEMU_PC);
     auto* raw = reinterpret_cast<Raw<T>*>(p);
     Raw<T> old = __atomic_load_n(raw, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(raw, &old, bits<Raw<T>>(T(Op{}(bits<T>(old), v))), true, __ATOMIC_ACQ_REL,
+    while (!__atomic_compare_exchange_n(raw, &old, bits<Raw<T>>(T(bits<T>(old) + v)), true, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED)) {}
     return bits<T>(old);
 }
@@ -221,21 +221,18 @@ T atomic_cas(T* p, T expect, T v) {
     return bits<T>(e);
 }
 using u64 = unsigned long long;
-#define CUEMU_ATOMICS(T)                  \
-    template T atomic_rmw<T, Add>(T*, T); \
+#define CUEMU_ATOMICS(T)             \
+    template T atomic_add<T>(T*, T); \
     template T atomic_exch<T>(T*, T);
-#define CUEMU_INT_ATOMICS(T)              \
-    CUEMU_ATOMICS(T)                      \
-    template T atomic_rmw<T, Min>(T*, T); \
-    template T atomic_rmw<T, Max>(T*, T); \
-    template T atomic_rmw<T, Or>(T*, T);  \
+#define CUEMU_INT_ATOMICS(T) \
+    CUEMU_ATOMICS(T)         \
     template T atomic_cas<T>(T*, T, T);
 CUEMU_ATOMICS(float)
 CUEMU_ATOMICS(double)
 CUEMU_INT_ATOMICS(int)
 CUEMU_INT_ATOMICS(unsigned)
 CUEMU_INT_ATOMICS(u64)
-template __nv_bfloat16 atomic_rmw<__nv_bfloat16, Add>(__nv_bfloat16*, __nv_bfloat16);
-template __nv_bfloat162 atomic_rmw<__nv_bfloat162, Add>(__nv_bfloat162*, __nv_bfloat162);
+template __nv_bfloat16 atomic_add<__nv_bfloat16>(__nv_bfloat16*, __nv_bfloat16);
+template __nv_bfloat162 atomic_add<__nv_bfloat162>(__nv_bfloat162*, __nv_bfloat162);
 
 }  // namespace cuemu

@@ -39,21 +39,9 @@ private:
     }
 };
 
-inline std::vector<float> random_floats(size_t n, unsigned seed) {
-    std::mt19937 g(seed);
-    std::normal_distribution<float> d;
-    std::vector<float> v(n);
-    for (float& x : v) x = d(g);
-    return v;
-}
 inline std::vector<bf16> to_bf16(const std::vector<float>& v) {
     std::vector<bf16> r(v.size());
     for (size_t i = 0; i < v.size(); ++i) r[i] = __float2bfloat16(v[i]);
-    return r;
-}
-inline std::vector<double> to_double(const std::vector<bf16>& v) {
-    std::vector<double> r(v.size());
-    for (size_t i = 0; i < v.size(); ++i) r[i] = double(__bfloat162float(v[i]));
     return r;
 }
 

@@ -135,5 +135,5 @@ cuda.is_current_stream_capturing, torch.autocast = lambda: capturing, autocast
 torch.accelerator.current_stream, torch.backends.cudnn.version = lambda *a: Stream(), lambda: 0
 torch.compile = lambda f, **_: f
 torch.nn.Module.compile = nothing
-torch.compiler.cudagraph_mark_step_begin = nothing
+torch.compiler.cudagraph_mark_step_begin = cuda._sleep = nothing
 OnTheProcessor().__enter__()

@@ -9,6 +9,7 @@
 
 #include "engine/io/file.h"
 #include "engine/parallel_errors.h"
+#include "engine/rng.h"
 #include "model/tokenizer.h"
 #include "train/data/contact_sheet.h"
 #include "train/data/image.h"
@@ -25,8 +26,7 @@ struct PictureFacts {
 };
 PictureFacts facts_of(const std::string& path) {
     const eng::MappedFile file(path);
-    PictureFacts f{1469598103934665603ull, file.size(), 0, 0};
-    for (const std::byte b : file.bytes()) f.hash = (f.hash ^ std::uint64_t(b)) * 1099511628211ull;
+    PictureFacts f{eng::fnv1a({reinterpret_cast<const char*>(file.bytes().data()), file.size()}), file.size(), 0, 0};
     const Image image = decode_image(file.bytes(), path);
     f.width = image.width, f.height = image.height;
     return f;

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "engine/error.h"
+#include "engine/rng.h"
 
 namespace scvd {
 namespace {
@@ -22,15 +23,12 @@ constexpr char magic[16] = "scvd pictures 1";
 
 // What the rows depend on.
 std::string fingerprint(const std::vector<std::string>& pictures, std::size_t row_bytes) {
-    std::uint64_t h = 1469598103934665603ull;  // FNV-1a
-    const auto add = [&](const void* p, std::size_t n) {
-        for (std::size_t i = 0; i < n; ++i) h = (h ^ static_cast<const unsigned char*>(p)[i]) * 1099511628211ull;
-    };
+    std::uint64_t h = eng::fnv1a("");
     for (const std::string& p : pictures) {
         struct stat info {};
         ::stat(p.c_str(), &info);
         const std::int64_t facts[] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
-        add(p.data(), p.size() + 1), add(facts, sizeof facts);
+        h = eng::fnv1a({p.c_str(), p.size() + 1}, h), h = eng::fnv1a({reinterpret_cast<const char*>(facts), sizeof facts}, h);
     }
     std::string text(magic, sizeof magic);
     for (const std::uint64_t v : {h, std::uint64_t(pictures.size()), std::uint64_t(row_bytes)}) text.append(reinterpret_cast<const char*>(&v), 8);

@@ -51,8 +51,7 @@ std::vector<Row> rows_of_jsonl(const fs::path& file) {
     int number = 0;
     for (std::string line; std::getline(in, line);) {
         const std::string where = file.string() + " line " + std::to_string(++number);
-        const eng::Json j = eng::parse_json_or_discard(line);
-        ENG_CHECK(j.is_object(), "data", where, " is not a JSON object");
+        const eng::Json j = eng::json_line("data", where, line);
         const auto text = [&](const char* key, bool needed) -> std::string {
             if (!j.contains(key)) return needed ? eng::fail("data", where, " has no \"", key, "\""), "" : "";
             ENG_CHECK(j[key].is_string() || j[key].is_number_integer(), "data", where, ": \"", key, "\" should be text, got ", j[key].type_name());
@@ -94,7 +93,8 @@ std::map<std::string, std::string> draw_splits(const std::vector<Row>& rows, con
 // One record a picture, with all of its captions.
 struct Collected {
     eng::Json records = eng::Json::array();
-    std::vector<std::pair<fs::path, std::string>> copies;  // from, name in imgs/
+    struct Copy { fs::path from; std::string name, where; };  // where it was named first
+    std::vector<Copy> copies;                                 // into imgs/
     RecordsReport report;
 };
 Collected collect(const std::vector<Row>& rows, const fs::path& images, const RecordsOptions& o) {
@@ -114,7 +114,7 @@ Collected collect(const std::vector<Row>& rows, const fs::path& images, const Re
         if (fresh) {
             const fs::path from = images / r.image;
             const std::string name = std::to_string(at->second) + from.extension().string();
-            c.copies.push_back({from, name});
+            c.copies.push_back({from, name, r.where});
             c.records.push_back({{"id", person}, {"img_path", name}, {"captions", eng::Json::array()}, {"split", split}});
         }
         eng::Json& record = c.records[std::size_t(at->second)];
@@ -158,6 +158,7 @@ std::vector<std::vector<std::string>> parse_csv(const std::string& text, const s
 }
 
 RecordsReport import_records(const RecordsOptions& o) {
+    ENG_CHECK(o.val >= 0 && o.test >= 0 && o.val + o.test <= 1, "data", "--val ", o.val, " and --test ", o.test, " are no shares of the persons: want 0 to 1, together at most 1");
     const fs::path source = o.source;
     const bool folder = fs::is_directory(source);
     ENG_CHECK(folder || source.extension() == ".csv" || source.extension() == ".jsonl", "data", o.source, " is neither a folder nor a .csv or .jsonl file");
@@ -165,13 +166,18 @@ RecordsReport import_records(const RecordsOptions& o) {
     ENG_CHECK(!rows.empty(), "data", o.source, " holds no captions");
     const Collected c = collect(rows, !o.images.empty() ? fs::path(o.images) : folder ? source : source.parent_path(), o);
     ENG_CHECK(!fs::exists(o.out), "data", o.out, " is already there");
-    eng::all_or_throw(std::int64_t(c.copies.size()), 16, [&](std::int64_t i) { load_image(c.copies[std::size_t(i)].first); });  // errors name the file
+    eng::all_or_throw(std::int64_t(c.copies.size()), 16, [&](std::int64_t i) {
+        const auto& copy = c.copies[std::size_t(i)];
+        try {
+            load_image(copy.from);
+        } catch (const std::exception& e) { eng::fail("data", copy.where, ": ", e.what()); }
+    });
     // Everything was looked at; the folder gets its name when it is whole.
     const fs::path half = o.out + ".part";
     try {
         fs::remove_all(half);
         fs::create_directories(half / "imgs");
-        for (const auto& [from, name] : c.copies) fs::copy_file(from, half / "imgs" / name);
+        for (const auto& copy : c.copies) fs::copy_file(copy.from, half / "imgs" / copy.name);
         eng::write_file(half / "data_captions.json", eng::json_text(c.records, 1) + "\n");
         fs::rename(half, o.out);
     } catch (const fs::filesystem_error& e) {

@@ -18,7 +18,7 @@ struct TextItem {
     std::string text;
     std::vector<int> tokens;   // SOT .. EOT
     std::vector<int> prompts;  // ids in the bank, at most sd.slots; the person first
-    std::vector<int> phrase;   // for each prompt: -1 person, -2 the description, else index into parts.phrases
+    std::vector<int> phrase;   // for each prompt: index into parts.phrases, person_prompt or description_prompt
     std::vector<Choice> all;   // what training draws from: a prompt for every phrase, in the same order
     int fixed = 1;             // how many of them are no phrases
     Deconstruction parts;

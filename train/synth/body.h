@@ -11,7 +11,6 @@ struct Body {
     double shoulder_half = 12, waist_half = 9.5, hip_half = 9.5;  // half widths of the torso as seen
     double limb = 1;                                              // thickness of arms and legs
     Point shoulder[2], elbow[2], hand[2], hip[2], knee[2], ankle[2];
-    double bag_x = 0;  // where a hanging bag's handle is, as the hand index
     int held_arm = 1, bag_arm = 0;
 };
 Body pose(const Figure&, const View&);

@@ -1,4 +1,4 @@
-#include "train/eval.h"
+#include "train/evaluate_checkpoint.h"
 
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -8,12 +8,12 @@
 namespace scvd {
 
 std::string evaluate_checkpoint(const EvalOptions& o, World& world) {
-    Config c = checkpoint_config(o.weights);
-    if (!o.data.empty()) c.data.root = o.data;
-    if (o.shortlist >= 0) c.eval.shortlist = o.shortlist;
-    eng::Arena arena;
-    Scvd model(c.model, arena, 1);
-    const Loaded loaded = load_weights(o.weights, model);
+    ENG_CHECK(o.lambda <= 1, "eval", "--lambda ", o.lambda, ", want at most 1");
+    const TrainedModel trained(o.weights, [&](Config& c) {
+        if (!o.data.empty()) c.data.root = o.data;
+        if (o.shortlist >= 0) c.eval.shortlist = o.shortlist;
+    });
+    const auto& [c, arena, model, loaded] = trained;
     const RunState& state = loaded.state;
     const Dataset data = dataset_of(c);
     const Split& split = o.split == "train" ? data.train : o.split == "val" ? data.val : data.test;
