@@ -40,7 +40,10 @@ int main(int argc, char** argv) {
         ENG_CHECK(argc >= 2 && argc <= 4, "bench_loader", "usage: bench_loader FOLDER [PRESET [BATCH]]");
         Config c;
         load_config(c, argc > 2 ? argv[2] : "vit-b16");
-        c.data.root = argv[1], c.train.batch = argc > 3 ? std::stoi(argv[3]) : 128;
+        c.data.root = argv[1], c.train.batch = 128;
+        for (const Setting& s : settings(c))
+            if (argc > 3 && s.key == "train.batch") s.set(argv[3]);
+        c.check();
         const Dataset data = dataset_of(c);
         TextBank bank(c, "");
         const auto pictures = pictures_of(c, data.train);

@@ -15,6 +15,7 @@ import abi
 
 WAYS = {"all": {}, "no early launch": {"SCVD_EARLY_LAUNCH": "0"}, "no clusters": {"SCVD_CLUSTERS": "0"}, "no wgmma in attention": {"SCVD_WGMMA_ATTENTION": "0"},
         "no graph": {}}
+WAY_S = float(os.environ.get("ROW_SECONDS", 60))
 
 
 def measure(library, preset, batch, steps, graph):
@@ -56,9 +57,13 @@ def main():
     median, failed = {}, []
     for way, environment in WAYS.items():
         command = [sys.executable, __file__, "--one", library, preset, batch, steps, str(int(way != "no graph"))]
-        run = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
-        if run.returncode:  # the other ways tell whose fault it is
-            failed.append(f"{way}: its process ended with {run.returncode}")
+        try:
+            run = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, timeout=WAY_S)
+            why = run.returncode and f"its process ended with {run.returncode}"
+        except subprocess.TimeoutExpired:
+            why = f"not done after {WAY_S} s"
+        if why:  # the other ways tell whose fault it is
+            failed.append(f"{way}: {why}")
             print(failed[-1], flush=True)
             continue
         ms = json.loads(run.stdout.splitlines()[-1])

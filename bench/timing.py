@@ -40,7 +40,7 @@ class Clock:
             run()
             return 1000 * (time.perf_counter() - start)
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda._sleep(BUSY_CYCLES)  # what follows is enqueued behind it: the time that the host takes to launch a graph is nobody's
+        torch.cuda._sleep(BUSY_CYCLES)  # the host has that long to launch a graph behind it
         begin.record(self.stream)
         run()
         end.record(self.stream)
@@ -81,7 +81,7 @@ class Clock:
         return whole_rounds(min(MOST_CALLS, int(self.least_ms / one) + 1), sets)
 
     def _graph(self, run, calls, sets):
-        """(replay, calls in it). The first count is of calls that wait for the host: short ones are faster in a graph, and so more are needed."""
+        """(replay, calls in it). The first count is of calls that may wait for the host: short ones are faster in a graph, and so more are needed."""
         replay = self._captured(run, calls)
         replay()
         ms = min(self.once(replay) for _ in range(2))

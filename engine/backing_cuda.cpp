@@ -69,7 +69,7 @@ public:
         std::vector<unsigned char> host(n);
         try {
             transfers.to_host(host.data(), p, n);
-        } catch (const Error&) {  // a kernel has faulted. That error is on its way already; a second one, from a destructor, would end the program
+        } catch (const Error&) {  // a kernel has faulted, as every call says from now on; an error thrown in a destructor would end the program
             return n;
         }
         return std::size_t(std::find_if(host.begin(), host.end(), [=](unsigned char b) { return b != byte; }) - host.begin());

@@ -1,6 +1,5 @@
 #include "model/scvd.h"
 
-
 #include "engine/transfer.h"
 #include "model/groups.h"
 

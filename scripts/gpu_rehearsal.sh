@@ -32,7 +32,7 @@ chmod +x "$pack"/tools/*
 export PATH=$pack/tools:$PATH SCVD_CUDNN=$build/libcudnn_twin.so SCVD_NCCL=$build/libnccl_twin.so CUEMU_ASYNC=eager OMP_WAIT_POLICY=passive
 export SUITE_TRAIN="--stop-after 2 --train.batch 4" SUITE_KERNELS="--size tiny --batches 4 --samples 1"
 export SUITE_STEP="--preset demo --batches 4 --samples 1" SUITE_PAIRS="demo bf16 cuda 5 6 4 3" SUITE_KNOBS="demo 2 1"
-export ROW_SECONDS=1800 SUITE_SECONDS=7200 LIMIT_TESTS=1800 LIMIT_AGAIN=1800 LIMIT_KERNELS=1800 LIMIT_KNOBS=1800 LIMIT_STEP=1800 LIMIT_PAIRS=1800  # an emulator takes its time
+export ROW_SECONDS=${ROW_SECONDS:-1800} SUITE_SECONDS=7200 LIMIT_TESTS=1800 LIMIT_AGAIN=1800 LIMIT_KERNELS=1800 LIMIT_KNOBS=1800 LIMIT_STEP=1800 LIMIT_PAIRS=1800  # an emulator takes its time
 export RESULTS=$pack/results
 "$pack/gpu_suite.sh" "$@" || { tail -n 60 "$RESULTS"/*.log; exit 1; }
 if grep -h 'not as a graph$' "$RESULTS"/*.log; then echo "gpu_rehearsal: these rows waited for the host while they were captured" >&2; exit 1; fi

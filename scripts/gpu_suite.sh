@@ -18,7 +18,7 @@
 #   SUITE_KERNELS="--batches 64,128,256"               which rows, the suite says itself
 #   SUITE_STEP="--batches 64,128,256 --compile default,reduce-overhead,max-autotune"
 #   SUITE_PAIRS="vit-b16 bf16 cuda 6156 3074 32 64"    all of CUHK-PEDES' test split
-# Nothing takes longer than LIMIT_TESTS, _AGAIN, _KERNELS, _KNOBS, _STEP, _PAIRS or _SANITIZER seconds: a kernel that spins is ended. What
+# Nothing takes longer than LIMIT_TESTS, _AGAIN, _KERNELS, _KNOBS, _STEP, _PAIRS or _SANITIZER seconds, no row longer than ROW_SECONDS: a kernel that spins is ended. What
 # would begin later than SUITE_SECONDS after the start, or last longer, is not run to its end.
 set -uo pipefail
 all=(proof training training_step kernels knobs pairs through_cudnn sanitizer)
@@ -105,33 +105,34 @@ loads() {  # whether a program that looks in $wide finds library $1
 
 # The case of a GoogleTest program that failed, or did not come to its end, by what it said last.
 culprit() {
-    awk '/^\[  FAILED  \]/ {sub(",$", "", $4); print $4; found = 1; exit} /^\[ RUN      \]/ {last = $4} /^\[       OK \]/ {last = ""} END {if (!found) print last}' <<<"$said"
+    awk '/^\[  FAILED  \]/ {sub(",$", "", $4); print $4; found = 1; exit} /^\[ RUN      \]/ {last = $4} /^\[  (     OK|SKIPPED) \]/ {last = ""} END {if (!found) print last}' <<<"$said"
 }
 # What failed is tried without what can be left out; the first that helps stays out of all that follows. Of a test program only the case that
 # failed is tried: by itself, each launch waited for, which names the kernel; then without this and that. What nothing helps is left out of the
 # program, and the rest of it is run, twice at most.
 nothing_helps=
 test_of_kernels() {  # as step; the program is the last word
-    local what case helps left_out="" again=${LIMIT_AGAIN:-15} only
+    local what case helps left_out="" again tried only spins
     if [ ! -x "${*: -1}" ]; then skip "$1" "not built"; return; fi
     step "$@"
     while [ "${states[-1]}" = FAILED ]; do
-        case="" helps="" only=()
+        case="" helps="" only=() tried=all again=$limit spins=
+        [[ ${notes[-1]} != "ended after"* ]] || spins=yes
         [[ ${*: -1} != */gpu_test_* ]] || case=$(culprit)
         if [ -n "$case" ]; then
-            limit=$again step "$1: $case by itself" env CUDA_LAUNCH_BLOCKING=1 "${@:2}" "--gtest_filter=$case"
-            [ "${states[-1]}" = passed ] || only=("--gtest_filter=$case")
+            limit=${LIMIT_AGAIN:-15} step "$1: $case by itself" env CUDA_LAUNCH_BLOCKING=1 "${@:2}" "--gtest_filter=$case"
+            [ "${states[-1]}" = passed ] || only=("--gtest_filter=$case") tried=$case again=${LIMIT_AGAIN:-15}
         fi
         for what in ${nothing_helps:-SCVD_CLUSTERS SCVD_EARLY_LAUNCH SCVD_WGMMA_ATTENTION SCVD_HOPPER}; do
             [ "${!what:-}" != 0 ] && [ "$what" != no ] || continue
-            limit=$again step "$1: ${case:-all}, $what=0" env "$what=0" "${@:2}" "${only[@]}"
+            limit=$again step "$1: $tried, $what=0" env "$what=0" "${@:2}" "${only[@]}"
             [ "${states[-1]}" = passed ] || continue
             helps=$what
             export "$what=0"
             echo "from here on with $what=0" | tee -a "$table"
             break
         done
-        [ -n "$helps" ] || nothing_helps=no  # nor would it help others: they would wait for the same, for minutes where a kernel spins
+        [ -n "$helps" ] || [ -z "$spins" ] || nothing_helps=no  # nor others, which would spend minutes to find out
         [ -n "$case" ] && [[ $left_out != *:*:* ]] || return 0
         [ -n "$helps" ] || left_out+=:$case
         step "$1${left_out:+, without ${left_out#:}}" "${@:2}" "--gtest_filter=*${left_out:+-${left_out#:}}"
@@ -218,15 +219,17 @@ compare() {
     if [ $with_torch = yes ]; then step "$name" "${with_python[@]}" python3 "$@"
     else skip "$name" "python3 here has no PyTorch with CUDA, or no safetensors"; fi
 }
+hangs=
+[[ $last_of_it != "ended after"* ]] || hangs="our kernels do not end on this card"
 run=run
-[[ $last_of_it != "ended after"* ]] && [ -e "$library" ] || run=peers  # each row is checked before it is timed; where the card hangs, the peers alone
+[ -z "$hangs" ] && [ -e "$library" ] || run=peers  # each row is checked before it is timed; where the card hangs, the peers alone
 rows() {  # $1 what they are; the rest: which. A row that faults or spins ends its process; the rows behind it get another, twice at most.
-    local name="$run: $1" limit=${LIMIT_KERNELS:-180} left
+    local name="$run: $1" limit=${LIMIT_KERNELS:-180} left again
     shift
     for again in "" ", those behind it" ", those behind that"; do
         # shellcheck disable=SC2086  # several flags
         compare "$name$again" "$root/bench/$run.py" kernels --lib "$library" --out "$measured" ${SUITE_KERNELS:---batches 128} "$@"
-        [ "${states[-1]}" = FAILED ] && left=$("${with_python[@]}" python3 "$root/bench/rows.py" "$measured" 2>>"$log") && [ -n "$left" ] || return 0
+        [ "${states[-1]}" = FAILED ] && left=$("${with_python[@]}" python3 "$root/bench/left_behind.py" "$measured" 2>>"$log") && [ -n "$left" ] || return 0
         set -- --only "$left"
     done
 }
@@ -245,12 +248,12 @@ knobs() {
     local limit=${LIMIT_KNOBS:-110}
     # shellcheck disable=SC2086
     if [ ! -e "$library" ]; then skip "a step without this and that" "libscvd_bench.so is not in $bin"
-    elif [ $run = peers ]; then skip "a step without this and that" "our kernels do not end on this card"
+    elif [ -n "$hangs" ]; then skip "a step without this and that" "$hangs"
     else step "a step without this and that" "${with_python[@]}" python3 "$root/bench/knobs.py" "$library" ${SUITE_KNOBS:-vit-b16 128 15}; fi
 }
 pairs() {
     local limit=${LIMIT_PAIRS:-120}
-    if [ $run = peers ]; then skip "scores of every pair" "our kernels do not end on this card"; return; fi
+    if [ -n "$hangs" ]; then skip "scores of every pair" "$hangs"; return; fi
     # shellcheck disable=SC2086
     compare "scores of every pair" "$root/bench/all_pairs.py" "$bin/bench_all_pairs" ${SUITE_PAIRS:-vit-b16 bf16 cuda 1024 1024 32 64}
 }

@@ -30,6 +30,13 @@ def expect(condition, what):
         sys.exit(f"FAILED: {what}")
 
 
+def left(*lines):
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write("".join(json.dumps(l) + "\n" for l in lines))
+        file.flush()
+        return subprocess.run([sys.executable, ROOT / "bench/left_behind.py", file.name], capture_output=True, text=True).stdout.strip()
+
+
 def head(what="kernels", **other):
     return {"type": "run", "schema": 1, "what": what, "date": "2000-01-01T00:00:00Z", "git": "0123456789", "device": "cuda", "peers_only": False,
             "sources": {k: sources.fingerprint(k) for k in sources.FOLDERS}} | other
@@ -79,6 +86,10 @@ expect("times faster than compile_* | >= 1.15 | >= 1.4 | 1.30 | must |" in text,
 by_turns = step["peers"] | {"compile_x": ms(26, 10) | {"beside_ours": {"compile_x": {"median": 27}, "ours": {"median": 18}}}, "compile_default": ms(40, 9)}
 code, text = run([head("step"), step | {"peers": by_turns}])
 expect("times faster than compile_* | >= 1.15 | >= 1.4 | 1.50 | ahead |" in text, f"what was measured by turns counts: {text}")
+stopped = {"type": "stopped", "id": "gemm.a", "failed": "it faulted", "not_run": ["gemm.b", "gemm.c"]}
+expect(left(head(), stopped, {"type": "end"}) == left(head(), stopped) == "gemm.b,gemm.c", "rows behind one that faults or spins are run by another process")
+expect(left(head(), stopped, head(), {"type": "end"}) == "", "a run that got to its end leaves nothing behind")
+
 code, text = run([head("step"), {"type": "agreement", "right": False}, step | {"right": False}])
 expect(code == 1 and "WRONG: step.vit-b16.B64" in text and "| - | WRONG |" in text and "1.30" not in text, f"a step that is not the twin's counts for nothing: {text}")
 code, text = run([{"type": "row"}])

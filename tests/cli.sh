@@ -39,7 +39,7 @@ refuses "data.flip = 7, want at most 1" train --data set --out run --data.flip 7
 refuses "data.pad = -3, want at least 0" train --data set --out run --data.pad -3
 refuses "train.warmup = nan, want at least 0" train --data set --out run --train.warmup nan
 refuses "model.classes = 3, and the training split has 12 identities" train --data set --out run --model.classes 3
-refuses "--stop-after -1, want 1 or more" train --data set --out run --stop-after -1
+refuses "--stop-after -1, want at least 1" train --data set --out run --stop-after -1
 refuses "--comm-timeout 0, want more than 0 seconds" train --data set --out run --comm-timeout 0
 refuses "set: cannot be read: Is a directory" train --config set --data set --out run
 refuses "data check: unknown option --jso; did you mean --json?" data check set --sheet sheet.png --jso x

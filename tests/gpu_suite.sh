@@ -28,7 +28,10 @@ program test_parity '[ -n "${SCVD_SMALL_CARD:-}" ] || sleep 60'
 program test_attention 'echo "what():  cuda: an illegal memory access"; exit 134'
 chmod +x "$work"/bin/* "$work"/tools/*
 
-! PATH=$work/tools:$PATH RESULTS=$work/results LIMIT_TESTS=3 LIMIT_AGAIN=3 "$work/gpu_suite.sh" proof >"$work/out" 2>&1
+if PATH=$work/tools:$PATH RESULTS=$work/results LIMIT_TESTS=3 LIMIT_AGAIN=3 "$work/gpu_suite.sh" proof >"$work/out" 2>&1; then
+    echo "FAILED: the suite says that all is well"
+    exit 1
+fi
 expect() { grep -qE -- "$1" "$work/out" || { echo "FAILED: nothing like \"$1\" in:"; cat "$work/out"; exit 1; }; }
 expect '^gemm +FAILED .*T\.b/0'
 expect '^gemm: T\.b/0 by itself +FAILED'

@@ -191,7 +191,8 @@ void load_config(Config& c, const std::string& name) {
         if (name == p.name) return load_config_text(c, p.text, "preset " + name);
     std::string known;
     for (const std::string& preset : preset_names()) known += (known.empty() ? "" : ", ") + preset;
-    ENG_CHECK(std::filesystem::exists(name), "config", "\"", name, "\" is neither a preset (", known, ") nor a file that is there");
+    std::error_code unknown;
+    ENG_CHECK(std::filesystem::exists(name, unknown), "config", "\"", name, "\" is neither a preset (", known, ") nor a file that is there");
     load_config_text(c, eng::read_file(name), name);
 }
 
@@ -206,7 +207,7 @@ std::string to_toml(const Config& c) {
     return s;
 }
 
-// All of these are false for NaN.
+// Comparisons that NaN fails too.
 void Config::check() const {
     using Numbers = std::initializer_list<std::pair<const char*, double>>;
     model.check(), optimizer_options(train);

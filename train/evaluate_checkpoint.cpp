@@ -13,8 +13,9 @@ std::string evaluate_checkpoint(const EvalOptions& o, World& world) {
         if (!o.data.empty()) c.data.root = o.data;
         if (o.shortlist >= 0) c.eval.shortlist = o.shortlist;
     });
-    const auto& [c, arena, model, loaded] = trained;
-    const RunState& state = loaded.state;
+    const Config& c = trained.config;
+    const Scvd& model = trained.model;
+    const RunState& state = trained.loaded.state;
     const Dataset data = dataset_of(c);
     const Split& split = o.split == "train" ? data.train : o.split == "val" ? data.val : data.test;
     if (!world.first()) world.comm().barrier();  // rank 0 makes the picture cache
@@ -27,7 +28,7 @@ std::string evaluate_checkpoint(const EvalOptions& o, World& world) {
     r["train_seconds"] = state.seconds;
     r["weights"] = o.weights;
     r["pairs_trained_on"] = c.model.loss.pairs;
-    std::string text = (loaded.foreign ? describe(loaded.report) : "") + table(r);
+    std::string text = (trained.loaded.foreign ? describe(trained.loaded.report) : "") + table(r);
     if (c.model.loss.pairs == "matched") text += "trained on matched pairs only: its pair scores know their own answer and are for study\n";
     if (const auto regions = load_regions(c.data.root, split)) {
         const LocalisationTable where = localise_split(model, c, split, *pictures, bank, *regions);

@@ -124,7 +124,8 @@ private:
         return to_toml(c);
     }
     static std::string fingerprint(const Tensor& t) {
-        const auto values = eng::download_wide(t);
+        const auto wide = eng::download_wide(t);
+        const std::vector<float> values(wide.begin(), wide.end());
         return fmt::format("{:016x}", eng::fnv1a({reinterpret_cast<const char*>(values.data()), values.size() * sizeof values[0]}));
     }
     void open_pictures() {
@@ -255,7 +256,7 @@ void train(const TrainOptions& o) {
 
 void train(const TrainOptions& o, World& world) {
     o.config.check();  // what is wrong is said before anything is read or made
-    ENG_CHECK(o.stop_after >= 0, "train", "--stop-after ", o.stop_after, ", want 1 or more");
+    ENG_CHECK(o.stop_after >= 0, "train", "--stop-after ", o.stop_after, ", want at least 1, or 0 for the end");
     eng::Tape::check_numerics = o.check_numerics;
     stop_when_asked();
     Run(o, world).go();

@@ -203,8 +203,9 @@ std::string unknown_word(const CLI::App& app, int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         const std::string word = argv[i], name = word.substr(0, word.find('='));
         if (word == "--") break;
-        if (std::vector<std::string> commands; !command->get_subcommands({}).empty()) {  // of the program, or of one of its commands
-            for (const CLI::App* c : command->get_subcommands({})) commands.push_back(c->get_name());
+        std::vector<std::string> commands;  // of the program, or of one of its commands
+        for (const CLI::App* c : command->get_subcommands({})) commands.push_back(c->get_name());
+        if (!commands.empty()) {
             if (word == "--cpu-threads") ++i;  // and its value
             if (word.rfind("-", 0) == 0) continue;
             if (std::find(commands.begin(), commands.end(), word) == commands.end())
@@ -235,7 +236,7 @@ int main(int argc, char** argv) {
     app.require_subcommand(1);
     app.set_version_flag("--version", build_id());
     app.set_help_all_flag("--help-all", "help of every subcommand");
-    app.add_option_function<unsigned>("--cpu-threads", [](unsigned n) { eng::set_num_threads(int(n)); }, "threads of the CPU kernels; 0: all cores");
+    app.add_option_function<unsigned>("--cpu-threads", [](unsigned n) { eng::set_num_threads(int(n)); }, "threads of the CPU kernels; 0: all cores")->check(CLI::Range(0, 4096));
     add_synth(app), add_train(app), add_launch(app), add_eval(app), add_index(app), add_search(app), add_explain(app), add_deconstruct(app);
     add_import(app), add_export(app), add_embed(app), add_data(app);
     try {

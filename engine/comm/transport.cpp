@@ -1,6 +1,5 @@
 #include "engine/comm/transport.h"
 
-
 #include "engine/error.h"
 
 namespace eng {

@@ -1,6 +1,5 @@
 #include "engine/io/tensor_file.h"
 
-
 #include "engine/error.h"
 #include "engine/io/json.h"
 #include "engine/io/safetensors.h"

@@ -8,7 +8,6 @@
 namespace eng::cpu {
 namespace {
 
-
 template <class A> struct Stats { A mean, rstd; };
 template <class A, class T>
 Stats<A> stats_of(const T* x, std::int64_t C, float eps) {

@@ -57,11 +57,11 @@ struct Launch {
 };
 
 #if !GPU_EMULATED
-// With CUDA_LAUNCH_BLOCKING=1 what a kernel does wrong is found here, and named.
+// Names the kernel that was to be launched. What an earlier one has done wrong may be found here too; with CUDA_LAUNCH_BLOCKING=1 it is this one.
 [[noreturn]] inline void launch_failed(const void* kernel, const Launch& cfg, cudaError_t e) {
     const char* name = "?";
     cudaFuncGetName(&name, kernel);
-    fail("cuda", name, " in ", cfg.grid.x, "x", cfg.grid.y, "x", cfg.grid.z, " blocks of ", cfg.block.x, " threads with ", cfg.smem, " bytes: ", cudaGetErrorString(e));
+    fail("cuda", name, " in ", cfg.grid.x, "x", cfg.grid.y, "x", cfg.grid.z, " blocks of ", cfg.block.x, " threads with ", cfg.smem, " bytes", environment_says("CUDA_LAUNCH_BLOCKING", "1") ? ": " : ", or a kernel before it: ", cudaGetErrorString(e));
 }
 #endif
 

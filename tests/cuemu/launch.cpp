@@ -43,12 +43,7 @@ std::vector<std::string> launched_kernels() {
     return {launched.begin(), launched.end()};
 }
 
-void run_grid(const LaunchInfo& l) {
-    {
-        std::lock_guard g(launched_lock);
-        launched.insert(short_name(l.name));
-    }
-    const uint64_t threads = uint64_t(l.block.x) * l.block.y * l.block.z;
+static void refuse_the_impossible(const LaunchInfo& l, uint64_t threads) {
     auto refuse = [&](const char* why) {
         throw KernelFault("cuemu: launch of " + short_name(l.name) + " refused: " + why);
     };
@@ -59,7 +54,9 @@ void run_grid(const LaunchInfo& l) {
     if (l.cluster == 0 || l.cluster > kMaxCluster) refuse("clusters have 1 to 8 blocks");
     if (l.grid.x % l.cluster) refuse("the grid is not made of whole clusters");
     if (l.cluster > 1 && (threads % 128 || l.cluster * threads > kMaxThreads)) refuse("no twin of clusters but of whole warpgroups and 1024 threads");
-    const uint64_t wide = l.grid.x / l.cluster, clusters = wide * l.grid.y * l.grid.z;
+}
+
+static void catch_segv() {
 #if !CUEMU_ASAN
     static const bool handler = [] {
         struct sigaction sa = {};
@@ -71,18 +68,33 @@ void run_grid(const LaunchInfo& l) {
 #else
     (void)on_segv;
 #endif
-    const Options& o = options();
-    unsigned workers = o.os_threads ? o.os_threads : std::max(1u, std::thread::hardware_concurrency());
-    if (CUEMU_CHECK) workers = 1;  // the checker keeps one history
-    workers = unsigned(std::min<uint64_t>(workers, clusters));
-    const bool shuffled = o.order == Options::Order::random;
-    uint64_t stride = 1, offset = 0;
-    if (shuffled) {  // an affine permutation
+}
+
+// The order in which a grid's clusters begin: forward, in reverse, or by an affine permutation.
+struct Order {
+    uint64_t n, stride = 1, offset = 0;
+    Order(const Options& o, uint64_t clusters) : n(clusters) {
+        if (o.order == Options::Order::reverse) stride = offset = n - 1;
+        if (o.order != Options::Order::random) return;
         Rng g{o.seed};
-        do stride = 1 + g.next() % clusters;
-        while (std::gcd(stride, clusters) != 1);
-        offset = g.next() % clusters;
+        do stride = 1 + g.next() % n;
+        while (std::gcd(stride, n) != 1);
+        offset = g.next() % n;
     }
+    uint64_t operator[](uint64_t i) const { return (i * stride + offset) % n; }
+};
+
+void run_grid(const LaunchInfo& l) {
+    {
+        std::lock_guard g(launched_lock);
+        launched.insert(short_name(l.name));
+    }
+    const uint64_t threads = uint64_t(l.block.x) * l.block.y * l.block.z;
+    refuse_the_impossible(l, threads);
+    catch_segv();
+    const Options& o = options();
+    const uint64_t wide = l.grid.x / l.cluster, clusters = wide * l.grid.y * l.grid.z;
+    const Order order(o, clusters);
     check::DeviceAccess access;
     check::launch_begin();
     std::atomic<uint64_t> next{0};
@@ -97,9 +109,7 @@ void run_grid(const LaunchInfo& l) {
         auto runner = borrow(nullptr);
         try {
             for (uint64_t i; (i = next++) < clusters;) {
-                uint64_t c = shuffled                             ? (i * stride + offset) % clusters
-                             : o.order == Options::Order::reverse ? clusters - 1 - i
-                                                                  : i;
+                const uint64_t c = order[i];
                 uint3 first{unsigned(c % wide) * l.cluster, unsigned(c / wide % l.grid.y), unsigned(c / wide / l.grid.y)};
                 runner->run_cluster(l, first, Rng{o.seed * 0x9E3779B9u + c}.next());
             }
@@ -110,8 +120,10 @@ void run_grid(const LaunchInfo& l) {
         }
         borrow(std::move(runner));
     };
+    unsigned workers = o.os_threads ? o.os_threads : std::max(1u, std::thread::hardware_concurrency());
+    if (CUEMU_CHECK) workers = 1;  // the checker keeps one history
     std::vector<std::thread> extra;
-    for (unsigned w = 1; w < workers; ++w) extra.emplace_back(work);
+    for (unsigned w = 1; w < std::min<uint64_t>(workers, clusters); ++w) extra.emplace_back(work);
     work();
     for (std::thread& t : extra) t.join();
     if (error) std::rethrow_exception(error);

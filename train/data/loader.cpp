@@ -33,7 +33,7 @@ Loader::Loader(const Config& c, const Split& split, Pictures& pictures, const st
     ENG_CHECK(batch > 0 && pairs >= batch, "loader", "split ", split.name, " has ", pairs, " pairs, less than one batch of ", batch);
     batches_ = (pairs + batch - 1) / batch;
     ENG_CHECK(pairs / batches_ >= rank.size, "loader", "batches of ", pairs / batches_, " pairs (train.batch = ", batch, ") cannot be shared by ", rank.size, " ranks");
-    for (int i = 0; i < std::max(1, c.data.workers); ++i) workers_.emplace_back([this] { work(); });
+    for (int i = 0; i < c.data.workers; ++i) workers_.emplace_back([this] { work(); });
 }
 
 Loader::~Loader() {
@@ -79,7 +79,7 @@ HostBatch Loader::make(std::int64_t n) {
 }
 
 void Loader::work() {
-    const std::int64_t ahead = 2 + std::max(1, config_.data.workers);
+    const std::int64_t ahead = 2 + config_.data.workers;
     while (true) {
         std::int64_t n;
         {
