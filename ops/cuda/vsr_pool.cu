@@ -56,10 +56,12 @@ struct Consumer {
         if (lane == 0) mbar_arrive(&s->empty[at.stage]);
         at.next();
     }
-    // Products of the two warpgroups take turns, strictly by turns from the kernel's begin to its end.
+    // The products of the two warpgroups take turns, one and the other, from the begin of the kernel to its end.
     PTX_INLINE void take_turn() const { named_barrier_sync(kTurn + group, 256); }
     PTX_INLINE void pass_turn() const { named_barrier_arrive(kTurn + (group ^ 1), 256); }
     PTX_INLINE int column(int j) const { return 8 * j + lane % 4 * 2; }
+    // The warp's maxima of two columns, of each 64 those at column(lane / 4): no other lane's.
+    PTX_INLINE float2* best(int col) const { return reinterpret_cast<float2*>(&s->best[group * 4 + warp][col]); }
 };
 
 PTX_INLINE float2 two(const float* x, int col) { return *reinterpret_cast<const float2*>(x + col); }
@@ -202,7 +204,7 @@ PTX_INLINE void pool(const Consumer& t, int col, const float (&mean)[2], const f
             top[j] = max_nan2(own, make_float2(__shfl_xor_sync(kAllLanes, other.x, 4 * n), __shfl_xor_sync(kAllLanes, other.y, 4 * n)));
         }
     }
-    float2* best = reinterpret_cast<float2*>(&t.s->best[t.group * 4 + t.warp][col + t.column(t.lane / 4)]);
+    float2* best = t.best(col + t.column(t.lane / 4));
     *best = max_nan2(*best, top[0]);
 }
 
@@ -248,8 +250,7 @@ PTX_INLINE void consume(Smem* s, const VsrPoolArgs& a, int units) {
     for (int n = blockIdx.x; n < units; n += gridDim.x) {
         const Unit u = unit_at(a, n);
         const Place own = place(a, n, t.group);
-        for (int c = t.lane; c < kC; c += 32) s->best[t.group * 4 + t.warp][c] = -INFINITY;
-        __syncwarp();  // the warp's row is there
+        for (int c = t.column(t.lane / 4); c < kC; c += 64) *t.best(c) = make_float2(-INFINITY, -INFINITY);
         for (int tile = 0; tile < u.tiles; ++tile) consume_tile(t, u.prompts, own.len - tile * 64, chunks);
         named_barrier_sync(kMaxima + t.group, 128);  // the four warps have their maxima
         const int col = int(threadIdx.x) % 128 * 4;
