@@ -26,6 +26,9 @@ works() {
 }
 
 works synth --out set --train 12 --val 4 --test 4 --train-images 2
+refuses "A subcommand is required (--help says more)"
+refuses "--cpu-threads: Value many not in range" --cpu-threads many train --data set --out run
+refuses "--out is required" train --data set
 refuses "unknown command \"serch\"; did you mean \"search\"?" serch x
 refuses "unknown option --train.epoch; did you mean --train.epochs?" train --data set --out run --train.epoch 3
 refuses "train.epochs = \"many\" is not a whole number" train --data set --out run --train.epochs many

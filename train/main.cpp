@@ -244,9 +244,9 @@ int main(int argc, char** argv) {
     } catch (const CLI::RuntimeError& e) {  // a command's own exit code, as of `data check`
         return e.get_exit_code();
     } catch (const CLI::ParseError& e) {
-        const std::string unknown = e.get_exit_code() ? unknown_word(app, argc, argv) : "";
-        if (unknown.empty()) return app.exit(e);
-        fmt::print(stderr, "scvd: {}\n", unknown);
+        if (!e.get_exit_code()) return app.exit(e);  // help, or the version
+        const std::string unknown = unknown_word(app, argc, argv);
+        fmt::print(stderr, "scvd: {}\n", unknown.empty() ? std::string(e.what()) + " (--help says more)" : unknown);
         return 1;
     } catch (const std::exception& e) {
         fmt::print(stderr, "scvd: {}\n", e.what());
