@@ -10,7 +10,7 @@ import torch
 
 COLD_BYTES = 180e6  # three times an H200's L2
 MOST_CALLS = 4000   # of a batch
-BUSY_CYCLES = 200_000  # 0.1 ms of a card that does nothing
+BUSY_CYCLES = 1_000_000  # half a millisecond of a card that does nothing
 
 
 class Clock:
