@@ -148,6 +148,9 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
         if constexpr (Peers == 1) { if (threadIdx.x % 32 == 0) mbar_arrive(empty); }
         else if (threadIdx.x % 32 < Peers) mbar_arrive_at(empty, threadIdx.x % 32);
     };
+    const auto store = [&](const float (&sums)[N / 2], int strip, const Unit& unit) {
+        store_strip<N, TA>(sums, strip, s->out[warp], s->beside[warp], units.of(unit).p, unit, warp);
+    };
     // Multiplies unit u into `acc`; meanwhile the unit before, which lies finished in `done`, is stored.
     const auto work = [&](float (&acc)[N / 2], const float (&done)[N / 2], int u) {
         const Unit unit = next;
@@ -164,17 +167,17 @@ PTX_INLINE void consume(typename Ring<N>::Smem* s, const Units<Peers, TA>& units
             last = at.stage;
             if (TA && w.p.parts && step % w.order.tiles_n == unit.at.n) sums.add(stage.a + warp / 4 * kBox, warp, threadIdx.x % 32);
             if (overlap)
-                for (due += strips; due >= unit.steps && strip < strips; due -= unit.steps) store_strip<N, TA>(done, strip++, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
+                for (due += strips; due >= unit.steps && strip < strips; due -= unit.steps) store(done, strip++, before);
         }
         if (overlap)  // where there are no steps
-            for (; strip < strips; ++strip) store_strip<N, TA>(done, strip, s->out[warp], s->beside[warp], units.of(before).p, before, warp);
+            for (; strip < strips; ++strip) store(done, strip, before);
         if (!TA && unit.steps > 0) fetch_strip<N>(s->beside[warp], 0, w.p.out, unit, warp);
         wgmma_wait<0>();
         if (unit.steps > 0) release();
         if (TA && w.p.parts && unit.steps > 0) sums.store(w, unit, warp, threadIdx.x % 32);
         if (!overlap)
 #pragma unroll 1
-            for (int i = 0; i < strips; ++i) store_strip<N, TA>(acc, i, s->out[warp], s->beside[warp], w.p, unit, warp);
+            for (int i = 0; i < strips; ++i) store(acc, i, unit);
         before = unit;
     };
     if constexpr (overlap) {  // one unit more than there are: it stores the last
