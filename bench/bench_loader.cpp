@@ -16,7 +16,7 @@ double seconds() { return std::chrono::duration<double>(std::chrono::steady_cloc
 
 struct Measured { double pairs_per_s, texts_ms; };
 
-// Of so many epochs, the first of which fills caches and does not count.
+// Of so many epochs; one before them fills caches.
 Measured measure(const Config& c, const Split& split, Pictures& pictures, const TextBank& bank, const std::vector<TextItem>& items, int epochs) {
     Loader loader(c, split, pictures, items, 0);
     const std::int64_t batches = loader.batches_per_epoch();
@@ -35,28 +35,24 @@ Measured measure(const Config& c, const Split& split, Pictures& pictures, const 
 
 }  // namespace
 
-int main(int argc, char** argv) {
-    try {
-        ENG_CHECK(argc >= 2 && argc <= 4, "bench_loader", "usage: bench_loader FOLDER [PRESET [BATCH]]");
-        Config c;
-        load_config(c, argc > 2 ? argv[2] : "vit-b16");
-        c.data.root = argv[1], c.train.batch = 128;
-        for (const Setting& s : settings(c))
-            if (argc > 3 && s.key == "train.batch") s.set(argv[3]);
-        c.check();
-        const Dataset data = dataset_of(c);
-        TextBank bank(c, "");
-        const auto pictures = pictures_of(c, data.train);
-        const auto items = items_of(bank, data.train);
-        for (const int workers : {1, 2, 4}) {
-            c.data.workers = workers;
-            const Measured m = measure(c, data.train, *pictures, bank, items, 3);
-            const nlohmann::ordered_json line{{"picture", fmt::format("{}x{}", c.model.image.height, c.model.image.width)}, {"batch", c.train.batch}, {"workers", workers},
-                                              {"pairs_per_s", m.pairs_per_s}, {"ms_a_batch", 1e3 * c.train.batch / m.pairs_per_s}, {"packing_texts_ms", m.texts_ms}};
-            fmt::print("{}\n", eng::json_text(line));
-        }
-    } catch (const std::exception& e) {
-        fmt::print(stderr, "bench_loader: {}\n", e.what());
-        return 1;
+int main(int argc, char** argv) try {
+    ENG_CHECK(argc >= 2 && argc <= 4, "bench_loader", "usage: bench_loader FOLDER [PRESET [BATCH]]");
+    Config c;
+    load_config(c, argc > 2 ? argv[2] : "vit-b16");
+    c.data.root = argv[1], c.train.batch = argc > 3 ? std::stoi(argv[3]) : 128;
+    c.check();
+    const Dataset data = dataset_of(c);
+    TextBank bank(c, "");
+    const auto pictures = pictures_of(c, data.train);
+    const auto items = items_of(bank, data.train);
+    for (const int workers : {1, 2, 4}) {
+        c.data.workers = workers;
+        const Measured m = measure(c, data.train, *pictures, bank, items, 3);
+        const eng::OrderedJson row{{"picture", fmt::format("{}x{}", c.model.image.height, c.model.image.width)}, {"batch", c.train.batch}, {"workers", workers},
+                                   {"pairs_per_s", m.pairs_per_s}, {"ms_a_batch", 1e3 * c.train.batch / m.pairs_per_s}, {"packing_texts_ms", m.texts_ms}};
+        fmt::print("{}\n", eng::json_text(row));
     }
+} catch (const std::exception& e) {
+    fmt::print(stderr, "bench_loader: {}\n", e.what());
+    return 1;
 }

@@ -110,7 +110,7 @@ culprit() {
 # What failed is tried without what can be left out; the first that helps stays out of all that follows. Of a test program only the case that
 # failed is tried: by itself, each launch waited for, which names the kernel; then without this and that. What nothing helps is left out of the
 # program, and the rest of it is run, twice at most.
-nothing_helps=
+switches=(SCVD_CLUSTERS SCVD_EARLY_LAUNCH SCVD_WGMMA_ATTENTION SCVD_HOPPER)
 test_of_kernels() {  # as step; the program is the last word
     local what case helps left_out="" again tried only spins
     if [ ! -x "${*: -1}" ]; then skip "$1" "not built"; return; fi
@@ -123,8 +123,8 @@ test_of_kernels() {  # as step; the program is the last word
             limit=${LIMIT_AGAIN:-15} step "$1: $case by itself" env CUDA_LAUNCH_BLOCKING=1 "${@:2}" "--gtest_filter=$case"
             [ "${states[-1]}" = passed ] || only=("--gtest_filter=$case") tried=$case again=${LIMIT_AGAIN:-15}
         fi
-        for what in ${nothing_helps:-SCVD_CLUSTERS SCVD_EARLY_LAUNCH SCVD_WGMMA_ATTENTION SCVD_HOPPER}; do
-            [ "${!what:-}" != 0 ] && [ "$what" != no ] || continue
+        for what in "${switches[@]}"; do
+            [ "${!what:-}" != 0 ] || continue
             limit=$again step "$1: $tried, $what=0" env "$what=0" "${@:2}" "${only[@]}"
             [ "${states[-1]}" = passed ] || continue
             helps=$what
@@ -132,7 +132,7 @@ test_of_kernels() {  # as step; the program is the last word
             echo "from here on with $what=0" | tee -a "$table"
             break
         done
-        [ -n "$helps" ] || [ -z "$spins" ] || nothing_helps=no  # nor others, which would spend minutes to find out
+        [ -n "$helps" ] || [ -z "$spins" ] || switches=()  # nor others, which would spend minutes to find out
         [ -n "$case" ] && [[ $left_out != *:*:* ]] || return 0
         [ -n "$helps" ] || left_out+=:$case
         step "$1${left_out:+, without ${left_out#:}}" "${@:2}" "--gtest_filter=*${left_out:+-${left_out#:}}"

@@ -126,13 +126,6 @@ Loaded load_weights(const std::string& path, Scvd& model, const ImportOptions& o
     return loaded;
 }
 
-static Config adjusted(Config c, const std::function<void(Config&)>& adjust) {
-    if (adjust) adjust(c);
-    return c;
-}
-TrainedModel::TrainedModel(const std::string& path, const std::function<void(Config&)>& adjust)
-    : config(adjusted(checkpoint_config(path), adjust)), model(config.model, arena, 1), loaded(load_weights(path, model)) {}
-
 Import::Report import_weights(const std::string& from, const std::string& to, const Config& config, const ImportOptions& options) {
     const auto file = eng::TensorFile::open(from);
     eng::Arena nothing;

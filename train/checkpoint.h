@@ -1,8 +1,6 @@
 #pragma once
 // Checkpoints: one safetensors file, written atomically. Weights under their CLIP names; `state` files carry the
 // optimizer's moments too, and what a run needs to go on bit for bit. Weights may also come from other programs' files.
-#include <functional>
-
 #include "model/import.h"
 #include "model/scvd.h"
 #include "ops/optimizer.h"
@@ -37,13 +35,14 @@ struct Loaded {
 // Weights from a checkpoint, an imported file or another program's file.
 Loaded load_weights(const std::string& path, Scvd&, const ImportOptions& = {});
 
-// A model ready for use: the file's configuration, which `adjust` may change before the model is made, and its weights.
+// A model ready for use, with a file's weights and its configuration, or that with some of it changed.
 struct TrainedModel {
     Config config;
     eng::Arena arena;
     Scvd model;
     Loaded loaded;
-    explicit TrainedModel(const std::string& path, const std::function<void(Config&)>& adjust = nullptr);
+    explicit TrainedModel(const std::string& path) : TrainedModel(path, checkpoint_config(path)) {}
+    TrainedModel(const std::string& path, const Config& c) : config(c), model(config.model, arena, 1), loaded(load_weights(path, model)) {}
 };
 
 // Writes the encoders (and whatever else is there) of another program's file as a checkpoint of ours, without holding the

@@ -63,10 +63,9 @@ std::vector<std::string> lines_of(const std::string& path) {
 void embed(const EmbedOptions& o) {
     ENG_CHECK(!o.images.empty() || !o.texts.empty(), "embed", "neither --images nor --texts is given");
     eng::Recording off(nullptr);
-    const TrainedModel trained(o.weights, [&](Config& c) {
-        if (!o.dtype.empty()) c.model.dtype = o.dtype;
-    });
-    const Config& c = trained.config;
+    Config c = checkpoint_config(o.weights);
+    if (!o.dtype.empty()) c.model.dtype = o.dtype;
+    const TrainedModel trained(o.weights, c);
     const Scvd& model = trained.model;
     std::vector<std::string> files;
     Rows images, texts;

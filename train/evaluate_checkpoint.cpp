@@ -9,11 +9,10 @@ namespace scvd {
 
 std::string evaluate_checkpoint(const EvalOptions& o, World& world) {
     ENG_CHECK(o.lambda <= 1, "eval", "--lambda ", o.lambda, ", want at most 1");
-    const TrainedModel trained(o.weights, [&](Config& c) {
-        if (!o.data.empty()) c.data.root = o.data;
-        if (o.shortlist >= 0) c.eval.shortlist = o.shortlist;
-    });
-    const Config& c = trained.config;
+    Config c = checkpoint_config(o.weights);
+    if (!o.data.empty()) c.data.root = o.data;
+    if (o.shortlist >= 0) c.eval.shortlist = o.shortlist;
+    const TrainedModel trained(o.weights, c);
     const Scvd& model = trained.model;
     const RunState& state = trained.loaded.state;
     const Dataset data = dataset_of(c);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -15,7 +16,6 @@
 #include "engine/comm/buckets.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
-#include "engine/rng.h"
 #include "engine/transfer.h"
 #include "train/build_id.h"
 #include "train/checkpoint.h"
@@ -124,9 +124,9 @@ private:
         return to_toml(c);
     }
     static std::string fingerprint(const Tensor& t) {
-        const auto wide = eng::download_wide(t);
-        const std::vector<float> values(wide.begin(), wide.end());
-        return fmt::format("{:016x}", eng::fnv1a({reinterpret_cast<const char*>(values.data()), values.size() * sizeof values[0]}));
+        std::uint64_t h = 1469598103934665603u;  // FNV-1a of words: of bytes it would take four times as long
+        for (const float w : eng::download_wide(t)) h = (h ^ std::bit_cast<std::uint32_t>(w)) * 1099511628211u;
+        return fmt::format("{:016x}", h);
     }
     void open_pictures() {
         train_pictures_ = pictures_of(config_, data_.train);

@@ -59,7 +59,7 @@ void Comm::run(Transport& via, const std::string& name, std::int64_t sent, Call&
     try {
         call(via);
     } catch (const std::exception& e) {
-        fail("comm", "rank ", rank(), " of ", size(), " gave up in ", what, ": ", group_ ? group_->reason(e.what()) + "; end all ranks and start again (train: with --resume)" : e.what());
+        fail("comm", "rank ", rank(), " of ", size(), " gave up in ", what, ": ", group_ ? group_->reason(e.what()) + kStartAgain : e.what());
     }
     if (group_) group_->doing(channel, "");
 }

@@ -218,7 +218,7 @@ private:
     }
     [[noreturn]] void end(const std::string& otherwise) {
         const std::string text = "comm: rank " + std::to_string(rank()) + " of " + std::to_string(size()) + " gave up in " + doing_ +
-                                 (beside_ ? " (gradients)" : " (features and losses)") + ": " + group_.reason(otherwise) + "; end all ranks and start again (train: with --resume)";
+                                 (beside_ ? " (gradients)" : " (features and losses)") + ": " + group_.reason(otherwise) + kStartAgain;
         std::fprintf(stderr, "scvd: %s\n", text.c_str());
         group_.failed(text);
         _exit(1);

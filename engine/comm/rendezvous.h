@@ -11,6 +11,9 @@ namespace eng {
 
 class RendezvousServer;
 
+// What remains to be done where a collective has failed.
+constexpr const char* kStartAgain = "; end all ranks and start again (train: with --resume)";
+
 class Rendezvous {
 public:
     // Returns when all ranks are here. Errors after `timeout_seconds`, and at once for a port in use, another world size than
